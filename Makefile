@@ -1,0 +1,31 @@
+# The only door: every way to build, test and measure the project is a target here.
+.DEFAULT_GOAL := help
+.PHONY: help quickstart build test interop bench fuzz lint clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+quickstart: ## from nothing to a token with two keys, two signatures and what to type next
+	@scripts/quickstart.sh
+
+build: ## the release module and command, in target/release/
+	@scripts/build.sh
+
+test: ## every test that runs on this machine, with the clients of the distribution
+	@scripts/test.sh
+
+interop: build ## the newest clients, in a Debian root file system of their own (needs root)
+	@tests/interop/run.sh
+
+bench: build ## operations per second beside the raw engine, and the modules installed here (BENCH="options")
+	@cargo run --quiet --release -p trellis-benches -- $(BENCH)
+
+fuzz: ## every fuzz target for a while (FUZZ_SECONDS=60)
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+lint: ## formatting, clippy, dependencies, shell scripts
+	@scripts/lint.sh
+
+clean: ## what was built here; the cache outside the tree stays
+	@cargo clean
+	@rm -rf fuzz/artifacts fuzz/target

@@ -1,0 +1,34 @@
+//! Randomness from the operating system.
+
+use crate::{Error, SecretBytes, engine::os};
+
+/// Fills `out` from the operating system's generator (getrandom(2)).
+pub fn fill(out: &mut [u8]) -> Result<(), Error> {
+    os::random(out)
+}
+
+/// `len` fresh secret bytes.
+pub fn secret(len: usize) -> Result<SecretBytes, Error> {
+    SecretBytes::filled(len, fill)
+}
+
+/// `N` fresh public bytes: a nonce, an identifier, a salt.
+pub fn array<const N: usize>() -> Result<[u8; N], Error> {
+    let mut out = [0; N];
+    fill(&mut out)?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_draws_differ() {
+        assert_ne!(array::<32>(), array::<32>());
+        // More than one call of the system gives (256 bytes without interruption, 32 MiB at most).
+        let mut long = vec![0; 100_000];
+        fill(&mut long).unwrap();
+        assert!(long.chunks(1000).all(|chunk| chunk.iter().any(|&byte| byte != 0)));
+    }
+}

@@ -1,0 +1,155 @@
+//! A module under test, with a fresh token of its own.
+
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use cryptoki::{
+    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    mechanism::MechanismType,
+    object::{Attribute, ObjectClass},
+    session::{Session, UserType},
+    slot::Slot,
+    types::AuthPin,
+};
+
+/// Names the folder with all tokens; set for the process that measures.
+pub(crate) const HOME: &str = "TRELLIS_BENCH_HOME";
+const PIN: &str = "bench-user-pin";
+const SO_PIN: &str = "bench-so-pin";
+
+/// Whose module it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Ours.
+    Trellis,
+    /// SoftHSM 2.
+    SoftHsm,
+    /// Kryoptic.
+    Kryoptic,
+}
+
+impl Kind {
+    /// For the table's head.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Trellis => "Trellis",
+            Self::SoftHsm => "SoftHSM",
+            Self::Kryoptic => "Kryoptic",
+        }
+    }
+}
+
+/// A loaded module with an open read-write user session.
+pub(crate) struct Contender {
+    /// Whose module it is.
+    pub(crate) kind: Kind,
+    /// The loaded module.
+    pub(crate) module: Pkcs11,
+    /// The slot of the bench's token.
+    pub(crate) slot: Slot,
+    /// Where it was loaded from.
+    pub(crate) path: PathBuf,
+    /// Logged in.
+    pub(crate) session: Session,
+    /// Objects on the token besides the keys of the rows.
+    pub(crate) objects: usize,
+}
+
+impl Contender {
+    /// Loads a module, makes its token, and fills it with `objects` data objects labelled `object-0`, ...
+    pub(crate) fn load(kind: Kind, path: &Path, objects: usize) -> Result<Self, Box<dyn Error>> {
+        let module = Self::initialized(path)?;
+        let slot = *module.get_all_slots()?.first().ok_or("the module has no slot")?;
+        module.init_token(slot, &AuthPin::new(SO_PIN.into()), "bench")?;
+        // SoftHSM moves an initialised token to a new slot.
+        let slot =
+            *module.get_slots_with_initialized_token()?.first().ok_or("the token was not initialised")?;
+        {
+            let session = module.open_rw_session(slot)?;
+            session.login(UserType::So, Some(&AuthPin::new(SO_PIN.into())))?;
+            session.init_pin(&AuthPin::new(PIN.into()))?;
+            session.logout()?;
+        }
+        let session = module.open_rw_session(slot)?;
+        session.login(UserType::User, Some(&AuthPin::new(PIN.into())))?;
+        // Others need seconds for each thousand objects; a tenth is enough to show their slope.
+        let objects = if kind == Kind::Trellis { objects } else { objects / 10 };
+        for index in 0..objects {
+            session.create_object(&Self::data_object(&format!("object-{index}")))?;
+        }
+        Ok(Self { kind, module, slot, path: path.to_owned(), session, objects })
+    }
+
+    /// A module, loaded and initialised.
+    pub(crate) fn initialized(path: &Path) -> Result<Pkcs11, Box<dyn Error>> {
+        let module = Pkcs11::new(path)?;
+        module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
+        Ok(module)
+    }
+
+    /// Closes the session and calls C_Finalize.
+    pub(crate) fn finalize(self) -> Result<(), Box<dyn Error>> {
+        drop(self.session);
+        Ok(self.module.finalize()?)
+    }
+
+    /// Whether the module has a mechanism.
+    pub(crate) fn has(&self, mechanism: MechanismType) -> bool {
+        self.module.get_mechanism_info(self.slot, mechanism).is_ok()
+    }
+
+    /// The template of one of the objects that fill the token.
+    pub(crate) fn data_object(label: &str) -> [Attribute; 5] {
+        [
+            Attribute::Class(ObjectClass::DATA),
+            Attribute::Token(true),
+            Attribute::Private(false),
+            Attribute::Label(label.as_bytes().to_vec()),
+            Attribute::Value(vec![0x5a; 64]),
+        ]
+    }
+
+    /// The PIN of every bench token.
+    pub(crate) fn pin() -> AuthPin {
+        AuthPin::new(PIN.into())
+    }
+}
+
+/// Runs this program again with a private folder and the environment that points every module into it.
+pub(crate) fn in_prepared_home() -> Result<bool, Box<dyn Error>> {
+    let home = tempfile::Builder::new().prefix("trellis-bench-").tempdir()?;
+    let path = home.path();
+    for folder in ["trellis", "softhsm"] {
+        fs::create_dir(path.join(folder))?;
+    }
+    fs::write(path.join("trellis.toml"), trellis_toml(path))?;
+    fs::write(path.join("softhsm2.conf"), softhsm_conf(path))?;
+    let status = Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .env(HOME, path)
+        .env("TRELLIS_CONF", path.join("trellis.toml"))
+        .env("SOFTHSM2_CONF", path.join("softhsm2.conf"))
+        .env("KRYOPTIC_CONF", path.join("kryoptic.sql"))
+        .status()?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => Err("the measuring process failed".into()),
+    }
+}
+
+fn trellis_toml(home: &Path) -> String {
+    let store: PathBuf = home.join("trellis").join("store");
+    format!("[[slot]]\nid = 0\nstore = \"embedded\"\npath = \"{}\"\n", store.display())
+}
+
+fn softhsm_conf(home: &Path) -> String {
+    format!(
+        "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+        home.join("softhsm").display()
+    )
+}

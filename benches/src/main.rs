@@ -1,0 +1,79 @@
+//! Measures PKCS#11 modules beside each other and beside the bare algorithm.
+//!
+//! All contenders take turns in one process, a few milliseconds each, so that what slows the machine slows them all
+//! and the ratios hold. Every row gives the median of the turns and half the distance between the quartiles.
+
+mod contender;
+mod measure;
+mod raw;
+mod report;
+mod rows;
+
+use std::{error::Error, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use contender::{Contender, Kind};
+
+/// Measures PKCS#11 modules beside each other and beside the bare algorithm.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The Trellis module.
+    #[arg(long, default_value = "target/release/libtrellis_pkcs11.so")]
+    trellis: PathBuf,
+    /// The SoftHSM module; measured where it is installed.
+    #[arg(long, default_value = "/usr/lib/softhsm/libsofthsm2.so")]
+    softhsm: PathBuf,
+    /// The Kryoptic module; measured where it is installed.
+    #[arg(long, default_value = "/usr/lib/x86_64-linux-gnu/pkcs11/libkryoptic_pkcs11.so")]
+    kryoptic: PathBuf,
+    /// Turns each contender gets in each row.
+    #[arg(long, default_value_t = 31)]
+    turns: usize,
+    /// Milliseconds in a turn.
+    #[arg(long, default_value_t = 20)]
+    turn_ms: u64,
+    /// Token objects among which one is looked up.
+    #[arg(long, default_value_t = 10_000)]
+    objects: usize,
+    /// Exit with 1 when a bound of the project is missed.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("trellis-bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every bound held, or none was asked for.
+fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    // The modules read their configuration from the environment, so it is set before this process loads one.
+    if std::env::var_os(contender::HOME).is_none() {
+        return contender::in_prepared_home();
+    }
+    let mut contenders = Vec::new();
+    for (kind, path) in [
+        (Kind::Trellis, &arguments.trellis),
+        (Kind::SoftHsm, &arguments.softhsm),
+        (Kind::Kryoptic, &arguments.kryoptic),
+    ] {
+        if path.exists() {
+            contenders.push(Contender::load(kind, path, arguments.objects)?);
+        } else if kind == Kind::Trellis {
+            return Err(format!("{} is not there: run `make build` first", path.display()).into());
+        } else {
+            println!("{} is not installed ({}): not measured", kind.name(), path.display());
+        }
+    }
+    let turns = measure::Turns { count: arguments.turns, millis: arguments.turn_ms };
+    let table = rows::measure_all(contenders, turns)?;
+    report::print(&table);
+    Ok(!arguments.check || report::bounds_hold(&table))
+}

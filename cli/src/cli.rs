@@ -1,0 +1,198 @@
+//! The command line: what can be said, and how an ending becomes an exit code.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::commands::{completions, doctor, key, mechanisms, random, sign, token, verify};
+use crate::error::{Error, Exit, Result};
+use crate::module::{self, Module};
+use crate::object::KeyName;
+use crate::pin::{FORMS, PinSource};
+use crate::token::{Choice, parse_uri};
+use crate::uri::Uri;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; the answer is yes
+  1  the answer is no: a signature is not valid, doctor found something broken
+  2  the command line is wrong
+  3  a PIN is missing, wrong, locked or refused
+  4  there is no such token, key or slot
+  5  the module does not load, or the token failed
+  6  it exists already, several match, or a confirmation is missing
+  7  the module or token does not support it
+  8  a file cannot be read, written or understood";
+
+/// Tokens, keys and signatures through PKCS#11.
+#[derive(Debug, Parser)]
+#[command(name = "trellis", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// PKCS#11 module to use [default: $TRELLIS_MODULE, then libtrellis_pkcs11.so beside this command or below its prefix].
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) module: Option<PathBuf>,
+    /// Write results (and errors, on standard error) as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// Which token, and the user's PIN.
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// Token by label, serial number or PKCS#11 URI [default: the only initialised one].
+    #[arg(long, short, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// Where the user PIN comes from: prompt, file:PATH, env:NAME or systemd:NAME [default: prompt].
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) pin_source: Option<PinSource>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Initialise tokens, look at them, and manage their PINs.
+    Token(token::TokenCommand),
+    /// Make, list, import, export and delete keys.
+    Key(key::KeyCommand),
+    /// Sign a file or standard input.
+    Sign(sign::SignArgs),
+    /// Check a signature; exit code 0 means valid, 1 means not.
+    Verify(verify::VerifyArgs),
+    /// Write random bytes from the token.
+    Random(random::RandomArgs),
+    /// List what a token can do.
+    Mechanisms(mechanisms::MechanismsArgs),
+    /// Check the module, the machine and the clients, and say what to do.
+    Doctor,
+    /// Write a completion script for a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+/// How a command that did its work ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// The answer is no; it has been given.
+    Negative,
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(error),
+    };
+    let json = cli.global.json;
+    match run(cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Negative) => ExitCode::from(Exit::Negative as u8),
+        Err(error) => {
+            report(&error, json);
+            ExitCode::from(error.exit as u8)
+        }
+    }
+}
+
+/// Help, version, and command lines that cannot be understood.
+fn misused(mut error: clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let about_secret = matches!(error.get(ContextKind::InvalidArg),
+        Some(ContextValue::String(name)) if name.contains("-source"));
+    if about_secret {
+        // What stands there may be the PIN itself, and standard error may go to a log.
+        error.insert(ContextKind::InvalidValue, ContextValue::String("(not shown)".into()));
+    }
+    if wants_json && error.use_stderr() {
+        let text = error.render().to_string();
+        let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or(&text);
+        report(&Error::usage(message.trim_end()).remedy("trellis --help"), true);
+    } else {
+        // With the stream closed, the exit code is all that is left to say.
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { 0 })
+}
+
+fn run(cli: Cli) -> Result<Outcome> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Token(command) => command.run(&global),
+        Command::Key(command) => command.run(&global),
+        Command::Sign(args) => args.run(&global),
+        Command::Verify(args) => args.run(&global),
+        Command::Random(args) => args.run(&global),
+        Command::Mechanisms(args) => args.run(&global),
+        Command::Doctor => doctor::run(&global),
+        Command::Completions(args) => args.run(Cli::command()),
+    }
+}
+
+fn report(error: &Error, json: bool) {
+    let text = if json { format!("{}\n", error.json()) } else { format!("trellis: {error}\n") };
+    // With standard error closed, the exit code is all that is left to say.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+impl Global {
+    /// Finds, loads and initialises the module; a URI may name it.
+    pub(crate) fn load(&self, uri: Option<&Uri>) -> Result<Module> {
+        let from_uri = uri.and_then(|uri| uri.module_path.as_deref());
+        let (path, _) = module::locate(self.module.as_deref(), from_uri)?;
+        Module::load(&path)
+    }
+}
+
+impl TokenArgs {
+    /// The module, as the options or the URI of token or key say.
+    pub(crate) fn load(&self, global: &Global, key: Option<&KeyName>) -> Result<Module> {
+        let token = self.uri()?;
+        let named = [token.as_ref(), key.and_then(KeyName::uri)];
+        let uri = named.into_iter().flatten().find(|uri| uri.module_path.is_some());
+        global.load(uri)
+    }
+
+    pub(crate) fn choice(&self, key: Option<&KeyName>) -> Choice {
+        Choice { token: self.token.clone(), key_uri: key.and_then(KeyName::uri).cloned() }
+    }
+
+    /// Where the PIN comes from: the option, then `pin-source` of the URI of token or key.
+    pub(crate) fn source(&self, key: Option<&KeyName>) -> Result<Option<PinSource>> {
+        if self.pin_source.is_some() {
+            return Ok(self.pin_source.clone());
+        }
+        let token = self.uri()?;
+        let named = [token.as_ref(), key.and_then(KeyName::uri)];
+        let Some(source) = named.into_iter().flatten().find_map(|uri| uri.pin_source.as_deref()) else {
+            return Ok(None);
+        };
+        // RFC 7512 section 2.4 leaves the form open; a bare path is common.
+        let source = if source.starts_with('/') { format!("file:{source}") } else { source.to_owned() };
+        source.parse().map(Some).map_err(|_| {
+            Error::usage("the pin-source in the URI is of an unknown form").remedy(format!("one of {FORMS}"))
+        })
+    }
+
+    fn uri(&self) -> Result<Option<Uri>> {
+        self.token.as_deref().filter(|text| Uri::is_uri(text)).map(parse_uri).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,24 @@
+//! `trellis completions`.
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use crate::cli::Outcome;
+use crate::error::Result;
+use crate::files::print;
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell to write for.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl CompletionsArgs {
+    pub(crate) fn run(self, mut command: Command) -> Result<Outcome> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, "trellis", &mut script);
+        print(&script)?;
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,170 @@
+//! `trellis key import`: private keys, secret keys and certificates from files.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+
+use crate::algorithm::Algorithm;
+use crate::certificate::Certificate;
+use crate::cli::{Global, Outcome, TokenArgs};
+use crate::commands::generate::{Identity, Policy, random_id, report};
+use crate::commands::key::open_for_writing;
+use crate::encoding::parse_hex;
+use crate::error::{Error, Result, While};
+use crate::files::read_small;
+use crate::object::Object;
+use crate::pem::decode_pem;
+use crate::private_key::PrivateKey;
+use crate::public_key::{PointForm, PublicKey};
+use crate::token::OpenToken;
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// PKCS#8 private key or X.509 certificate in PEM or DER, or with --algorithm the bare key; - for standard input.
+    file: PathBuf,
+    /// What bare bytes are: an ML-DSA or Ed25519 seed, an expanded ML-DSA key, an AES key.
+    #[arg(long, short, value_enum, value_name = "ALGORITHM")]
+    algorithm: Option<Algorithm>,
+    #[command(flatten)]
+    identity: Identity,
+    #[command(flatten)]
+    policy: Policy,
+    /// The public half, for tokens that cannot tell it from the private one.
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+impl ImportArgs {
+    pub(crate) fn run(self, global: &Global) -> Result<Outcome> {
+        self.identity.check()?;
+        let file = read_small(&self.file)?;
+        if let Some(certificate) = certificate(file.bytes(), self.algorithm)? {
+            return self.import_certificate(global, &certificate);
+        }
+        let mut key = PrivateKey::from_file(file.bytes(), self.algorithm)?;
+        if let Some(wanted) = self.algorithm.filter(|wanted| *wanted != key.algorithm) {
+            return Err(Error::usage(format!("the file has an {} key, not {wanted}", key.algorithm))
+                .remedy("leave out --algorithm: the file tells it"));
+        }
+        self.policy.check(key.algorithm)?;
+        if let Some(path) = &self.public_key {
+            key.public = Some(self.given_public(path, &key)?);
+        }
+        let module = self.token.load(global, None)?;
+        let open = open_for_writing(&module, &self.token)?;
+        let id = self.identity.settle(&open)?;
+        key.template.extend(self.identity.attributes(&id));
+        key.template.extend(self.policy.secret(key.algorithm));
+        let doing = format!("importing the {} key", key.algorithm);
+        let handle = open.session().create_object(key.template.attributes()).while_doing(&doing)?;
+        if !key.algorithm.is_secret_key()
+            && let Err(error) = self.import_public(&open, handle, key.public.take(), &id)
+        {
+            // Half a key would be in the way of the next try.
+            let _ = open.session().destroy_object(handle);
+            return Err(error);
+        }
+        report(global, &open, &id, "Imported")
+    }
+
+    /// Makes the public half: from the file, or else from what the token computes from the private key.
+    fn import_public(
+        &self,
+        open: &OpenToken,
+        private: ObjectHandle,
+        known: Option<PublicKey>,
+        id: &[u8],
+    ) -> Result<()> {
+        let session = open.session();
+        let public = known.or_else(|| {
+            let told = session.get_attributes(private, &[AttributeType::PublicKeyInfo]).ok()?;
+            PublicKey::from_attributes(&told)
+        });
+        let public = public.ok_or_else(|| {
+            Error::unsupported(
+                "neither the file nor the token tells the public half of the key; nothing was imported",
+            )
+            .remedy("openssl pkey -in FILE -pubout -out PUBLIC.pem, then add --public-key PUBLIC.pem")
+        })?;
+        let mut attributes = self.identity.attributes(id);
+        attributes.push(Attribute::Private(false));
+        create_public(session, &public, &attributes).while_doing("importing the public half").map(drop)
+    }
+
+    fn given_public(&self, path: &std::path::Path, key: &PrivateKey) -> Result<PublicKey> {
+        let public = PublicKey::from_file(read_small(path)?.bytes(), Some(key.algorithm))?;
+        if public.algorithm() != key.algorithm || key.public.as_ref().is_some_and(|known| *known != public) {
+            return Err(Error::format(format!("{} is not the public half of this key", path.display()))
+                .remedy("leave out --public-key, or name the right file"));
+        }
+        Ok(public)
+    }
+
+    fn import_certificate(&self, global: &Global, certificate: &Certificate) -> Result<Outcome> {
+        let module = self.token.load(global, None)?;
+        let open = open_for_writing(&module, &self.token)?;
+        let value = Attribute::Value(certificate.der.clone());
+        let same = open.session().find_objects(&[Attribute::Class(ObjectClass::CERTIFICATE), value])?;
+        if !same.is_empty() {
+            return Err(
+                Error::conflict("the token has this certificate already").remedy("see `trellis key list`")
+            );
+        }
+        let id = match self.identity.id.as_deref().and_then(parse_hex) {
+            Some(id) => id,
+            None => match key_of(&open, certificate)? {
+                Some(id) => id,
+                None => random_id()?,
+            },
+        };
+        let mut template = certificate.attributes();
+        template.extend(self.identity.attributes(&id));
+        template.push(Attribute::Private(false));
+        open.session().create_object(&template).while_doing("importing the certificate")?;
+        report(global, &open, &id, "Imported a certificate for the")
+    }
+}
+
+/// Creates a public key object. Tokens disagree about the form of an Edwards point: the older is tried first.
+pub(crate) fn create_public(session: &Session, key: &PublicKey, extra: &[Attribute]) -> Result<ObjectHandle> {
+    let create = |form| -> Result<ObjectHandle> {
+        let mut template = key.attributes(form)?;
+        template.extend_from_slice(extra);
+        Ok(session.create_object(&template)?)
+    };
+    create(PointForm::OctetString).or_else(|error| match key {
+        PublicKey::Ed25519(_) => create(PointForm::Bare).map_err(|_| error),
+        _ => Err(error),
+    })
+}
+
+/// The file as a certificate, if it is one.
+fn certificate(bytes: &[u8], raw: Option<Algorithm>) -> Result<Option<Certificate>> {
+    match crate::pem::pem_start(bytes) {
+        Some(start) if bytes[start..].starts_with(b"-----BEGIN CERTIFICATE-----") => match decode_pem(bytes)?
+        {
+            Some((_, der)) => Certificate::from_der(&der).map(Some),
+            None => Ok(None),
+        },
+        Some(_) => Ok(None),
+        None if raw.is_some() => Ok(None),
+        None => Ok(Certificate::from_der(bytes).ok()),
+    }
+}
+
+/// CKA_ID of the key that the certificate is for, so that clients find them together.
+fn key_of(open: &OpenToken, certificate: &Certificate) -> Result<Option<Vec<u8>>> {
+    let Ok(wanted) = certificate.public_key() else { return Ok(None) };
+    for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+        for object in Object::all(open.session(), class)? {
+            if !object.id().is_empty() && object.public_key().as_ref() == Some(&wanted) {
+                return Ok(Some(object.id().to_vec()));
+            }
+        }
+    }
+    Ok(None)
+}

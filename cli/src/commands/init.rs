@@ -1,0 +1,167 @@
+//! `trellis token init`: a new token with its label, SO PIN and user PIN.
+
+use clap::Args;
+use cryptoki::slot::Slot;
+
+use crate::cli::{Global, Outcome};
+use crate::commands::token::{done, new_pin};
+use crate::error::{Error, Result, While};
+use crate::module::Module;
+use crate::output::clean;
+use crate::pin::{self, PinSource, Wanted};
+use crate::secret::Secret;
+use crate::terminal;
+use crate::token::{Choice, OpenToken, Token};
+
+/// CK_TOKEN_INFO has room for as many bytes.
+const LONGEST_LABEL: usize = 32;
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Name of the token, up to 32 bytes.
+    #[arg(long, value_name = "NAME")]
+    label: String,
+    /// Slot to use [default: the first with no initialised token].
+    #[arg(long, value_name = "ID")]
+    slot: Option<u64>,
+    /// An initialised token to erase, with --erase: label, serial number or URI.
+    #[arg(long, short, value_name = "TOKEN", requires = "erase", conflicts_with = "slot")]
+    token: Option<String>,
+    /// Where the SO PIN comes from [default: prompt]; to erase a token, its present SO PIN.
+    #[arg(long, value_name = "SOURCE")]
+    so_pin_source: Option<PinSource>,
+    /// Where the new user PIN comes from [default: prompt].
+    #[arg(long, value_name = "SOURCE")]
+    pin_source: Option<PinSource>,
+    /// Erase the token that is there, with all its keys.
+    #[arg(long)]
+    erase: bool,
+    /// Do not ask whether to erase.
+    #[arg(long, requires = "erase")]
+    yes: bool,
+}
+
+impl InitArgs {
+    pub(crate) fn run(self, global: &Global) -> Result<Outcome> {
+        if self.label.is_empty() || self.label.len() > LONGEST_LABEL {
+            return Err(Error::usage(format!("the label has {} bytes", self.label.len()))
+                .remedy(format!("a label of 1 to {LONGEST_LABEL} bytes")));
+        }
+        if self.label.trim_end_matches(' ') != self.label {
+            return Err(Error::usage("a label cannot end in spaces: PKCS#11 pads labels with them"));
+        }
+        let module = global.load(None)?;
+        let before = Token::all(&module)?;
+        let target = self.target(&module, &before)?;
+        self.refuse_duplicate(&before, target.slot)?;
+        if target.info.token_initialized() {
+            self.confirm(&target)?;
+        }
+        // Both PINs are known and fit before the token is touched.
+        let so_pin = self.so_pin(&target)?;
+        let user_pin = new_pin(&target.info, self.pin_source.as_ref(), "user PIN", "--pin-source")?;
+        module
+            .pkcs11()
+            .init_token(target.slot, &so_pin.pin()?, &self.label)
+            .while_doing(&format!("initialising slot {}", target.slot.id()))?;
+        let token = self.find_again(&module, &before, &target)?;
+        let token = set_user_pin(&module, token, &so_pin, &user_pin)?;
+        let (label, serial) = (clean(token.info.label()), clean(token.info.serial_number()));
+        let sentence = format!("Token `{label}` is ready (serial {serial}).");
+        done(global, &token, &sentence)
+    }
+
+    /// A token that is erased keeps its SO PIN: C_InitToken checks it.
+    fn so_pin(&self, target: &Token) -> Result<Secret> {
+        let (name, option) = ("SO PIN", "--so-pin-source");
+        if target.info.token_initialized() {
+            let whose = format!("of token `{}`", clean(target.info.label()));
+            return pin::obtain(
+                self.so_pin_source.as_ref(),
+                Wanted { name, whose: &whose, option, new: false },
+            );
+        }
+        new_pin(&target.info, self.so_pin_source.as_ref(), name, option)
+    }
+
+    fn target(&self, module: &Module, tokens: &[Token]) -> Result<Token> {
+        if let Some(name) = &self.token {
+            return Token::choose(module, &Choice { token: Some(name.clone()), key_uri: None });
+        }
+        let Some(id) = self.slot else {
+            let free = tokens.iter().find(|token| !token.info.token_initialized());
+            return free.cloned().ok_or_else(|| {
+                Error::not_found("every token of the module is initialised already").remedy(
+                    "add a slot to the module's configuration, or erase a token with --slot ID --erase",
+                )
+            });
+        };
+        let token = tokens.iter().find(|token| token.slot.id() == id);
+        let token = token.ok_or_else(|| {
+            Error::not_found(format!("there is no token in slot {id}"))
+                .remedy("see the slots with `trellis token list`")
+        })?;
+        if token.info.token_initialized() && !self.erase {
+            return Err(Error::conflict(format!("slot {id} has the token `{}`", clean(token.info.label())))
+                .remedy("choose another slot; or to destroy that token and all its keys, add --erase"));
+        }
+        Ok(token.clone())
+    }
+
+    /// Two tokens of one label cannot be told apart by most tools.
+    fn refuse_duplicate(&self, tokens: &[Token], target: Slot) -> Result<()> {
+        let same = |token: &&Token| {
+            token.slot != target && token.info.token_initialized() && token.info.label() == self.label
+        };
+        match tokens.iter().find(same) {
+            None => Ok(()),
+            Some(other) => Err(Error::conflict(format!(
+                "there is a token `{}` already (serial {}, slot {})",
+                self.label,
+                other.info.serial_number(),
+                other.slot.id()
+            ))
+            .remedy("choose another label")),
+        }
+    }
+
+    fn confirm(&self, target: &Token) -> Result<()> {
+        let label = clean(target.info.label());
+        let question = format!("Erase token `{label}` with all its keys? They cannot be brought back.");
+        terminal::insist(self.yes, &format!("erasing token `{label}`"), &question)
+    }
+
+    /// Some modules number their slots anew after C_InitToken: the token is known by its label, and by not having
+    /// been there before.
+    fn find_again(&self, module: &Module, before: &[Token], target: &Token) -> Result<Token> {
+        let ours = |token: &Token| token.info.token_initialized() && token.info.label() == self.label;
+        let tokens = Token::all(module)?;
+        let same_slot = tokens.iter().find(|token| token.slot == target.slot && ours(token));
+        let is_new = |token: &&Token| {
+            let serial = token.info.serial_number();
+            ours(token) && before.iter().all(|known| known.info.serial_number() != serial)
+        };
+        let found = same_slot.or_else(|| tokens.iter().find(is_new)).cloned();
+        found.ok_or_else(|| {
+            Error::module("the token is initialised, but the module does not show it").remedy(
+                "look for it with `trellis token list`, then set its user PIN with `trellis token reset-pin`",
+            )
+        })
+    }
+}
+
+fn set_user_pin(module: &Module, token: Token, so_pin: &Secret, user_pin: &Secret) -> Result<Token> {
+    let set = || -> Result<()> {
+        let open = OpenToken::open(module, token.clone(), true)?;
+        open.session().login(cryptoki::session::UserType::So, Some(&so_pin.pin()?))?;
+        open.session().init_pin(&user_pin.pin()?)?;
+        Ok(open.session().logout()?)
+    };
+    set().map_err(|error| {
+        error
+            .while_doing("the token is initialised, but its user PIN could not be set")
+            .remedy(format!("trellis token reset-pin --token {}", token.info.serial_number()))
+    })?;
+    let info = module.pkcs11().get_token_info(token.slot)?;
+    Ok(Token { slot: token.slot, info })
+}

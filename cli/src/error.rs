@@ -1,0 +1,206 @@
+//! Everything that can go wrong, as a sentence, a remedy and an exit code.
+
+use std::fmt;
+use std::path::Path;
+
+use cryptoki::error::{Error as Cryptoki, RvError};
+use serde::Serialize;
+
+use crate::ckr;
+
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// The exit codes of `trellis`; docs/cli.md and `trellis --help` list them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// The answer is no: a signature is not valid, `doctor` found something broken.
+    Negative = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// A PIN is missing, wrong, locked or refused.
+    Login = 3,
+    /// There is no such token, key or slot.
+    NotFound = 4,
+    /// The module does not load, or the token failed.
+    Module = 5,
+    /// It exists already, several match, or the command wants a confirmation.
+    Conflict = 6,
+    /// The module or token does not have what is needed.
+    Unsupported = 7,
+    /// A file cannot be read, written or understood.
+    Io = 8,
+}
+
+/// A failure, ready to be shown.
+#[derive(Debug)]
+pub(crate) struct Error {
+    pub(crate) exit: Exit,
+    message: String,
+    remedy: Option<String>,
+    /// `CKR_...` and the C function, where PKCS#11 is the cause.
+    pkcs11: Option<(String, String)>,
+}
+
+impl Error {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), remedy: None, pkcs11: None }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    pub(crate) fn login(message: impl Into<String>) -> Self {
+        Self::new(Exit::Login, message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Exit::NotFound, message)
+    }
+
+    pub(crate) fn module(message: impl Into<String>) -> Self {
+        Self::new(Exit::Module, message)
+    }
+
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(Exit::Conflict, message)
+    }
+
+    pub(crate) fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(Exit::Unsupported, message)
+    }
+
+    pub(crate) fn format(message: impl Into<String>) -> Self {
+        Self::new(Exit::Io, message)
+    }
+
+    /// A file operation that failed: `doing` completes "cannot ...".
+    pub(crate) fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let error = match error.kind() {
+            ErrorKind::NotFound => "there is no such file or folder".to_owned(),
+            ErrorKind::PermissionDenied => "permission denied".to_owned(),
+            ErrorKind::StorageFull => "the disk is full".to_owned(),
+            ErrorKind::IsADirectory => "it is a folder".to_owned(),
+            _ => error.to_string(),
+        };
+        Self::new(Exit::Io, format!("cannot {doing} {}: {error}", path.display()))
+    }
+
+    /// A raw return value of the vendor interface.
+    pub(crate) fn from_code(code: cryptoki_sys::CK_RV, function: &str) -> Self {
+        match ckr::row_of_code(code) {
+            Some(row) => Self::from_row(row, function),
+            None => Self {
+                pkcs11: Some((format!("0x{code:08x}"), function.to_owned())),
+                ..Self::module("the module failed with a code of its own")
+            },
+        }
+    }
+
+    /// What to do about it; completes "try: ".
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Puts what was being done before the cause: "making the key: the token has no room left".
+    pub(crate) fn while_doing(mut self, doing: &str) -> Self {
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+
+    fn from_row(row: &ckr::Row, function: &str) -> Self {
+        Self {
+            pkcs11: Some((row.name.to_owned(), function.to_owned())),
+            ..Self::new(row.exit, row.cause).remedy(row.remedy)
+        }
+    }
+
+    /// The form that `--json` writes to standard error.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "error": {
+                "kind": self.exit,
+                "exit_code": self.exit as u8,
+                "message": self.message,
+                "remedy": self.remedy,
+                "return_value": self.pkcs11.as_ref().map(|(name, _)| name),
+                "function": self.pkcs11.as_ref().map(|(_, function)| function),
+            }
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some((name, function)) = &self.pkcs11 {
+            write!(f, " ({name} from {function})")?;
+        }
+        if let Some(remedy) = &self.remedy {
+            write!(f, "\n  try: {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Cryptoki> for Error {
+    fn from(error: Cryptoki) -> Self {
+        match error {
+            Cryptoki::Pkcs11(rv, function) => {
+                let function = format!("C_{function:?}");
+                match (ckr::row(rv), rv) {
+                    (Some(row), _) => Self::from_row(row, &function),
+                    (None, RvError::VendorDefined(code) | RvError::UnknownErrorCode(code)) => {
+                        Self::from_code(code, &function)
+                    }
+                    (None, _) => Self {
+                        pkcs11: Some((format!("{rv:?}"), function)),
+                        ..Self::module("the module failed")
+                    },
+                }
+            }
+            Cryptoki::NullFunctionPointer => Self::unsupported("the module does not have that function")
+                .remedy("use a module that has it (--module)"),
+            other => Self::module(format!("the module gave an answer that makes no sense: {other}"))
+                .remedy("run `trellis doctor`, and report it to the maker of the module"),
+        }
+    }
+}
+
+/// Adds what was being done to any error on its way up.
+pub(crate) trait While<T> {
+    fn while_doing(self, doing: &str) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> While<T> for std::result::Result<T, E> {
+    fn while_doing(self, doing: &str) -> Result<T> {
+        self.map_err(|error| error.into().while_doing(doing))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cryptoki::context::Function;
+
+    #[test]
+    fn a_pkcs11_error_names_cause_code_function_and_remedy() {
+        let error = Error::from(Cryptoki::Pkcs11(RvError::PinLocked, Function::Login));
+        let text = error.to_string();
+        assert_eq!(error.exit, Exit::Login);
+        assert!(text.contains("locked") && text.contains("(CKR_PIN_LOCKED from C_Login)"), "{text}");
+        assert!(text.contains("\n  try: "), "{text}");
+    }
+
+    #[test]
+    fn a_vendor_code_is_shown_in_hex() {
+        let error = Error::from(Cryptoki::Pkcs11(RvError::VendorDefined(0x8000_0123), Function::Sign));
+        assert!(error.to_string().contains("(0x80000123 from C_Sign)"), "{error}");
+    }
+}

@@ -1,0 +1,237 @@
+//! Choosing a token, opening a session on it, and logging in.
+
+use cryptoki::error::RvError;
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::{Slot, TokenInfo};
+
+use crate::error::{Error, Result, While};
+use crate::module::Module;
+use crate::pin::{self, PinSource, Wanted};
+use crate::scheme::Abilities;
+use crate::secret::Secret;
+use crate::uri::Uri;
+
+/// A slot and what is in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Token {
+    pub(crate) slot: Slot,
+    pub(crate) info: TokenInfo,
+}
+
+/// What the user said about which token is meant.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Choice {
+    /// A label, a serial number or a URI.
+    pub(crate) token: Option<String>,
+    /// The URI of a key, which may name its token too.
+    pub(crate) key_uri: Option<Uri>,
+}
+
+impl Token {
+    /// Every token of the module, initialised or not.
+    pub(crate) fn all(module: &Module) -> Result<Vec<Self>> {
+        let slots = module.pkcs11().get_slots_with_token()?;
+        let mut tokens = Vec::with_capacity(slots.len());
+        for slot in slots {
+            match module.pkcs11().get_token_info(slot) {
+                Ok(info) => tokens.push(Self { slot, info }),
+                // Pulled out between the two questions.
+                Err(cryptoki::error::Error::Pkcs11(RvError::TokenNotPresent | RvError::DeviceRemoved, _)) => {
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// The one initialised token that is meant.
+    pub(crate) fn choose(module: &Module, choice: &Choice) -> Result<Self> {
+        let mut tokens = Self::all(module)?;
+        tokens.retain(|token| token.info.token_initialized());
+        if tokens.is_empty() {
+            return Err(Error::not_found("the module has no initialised token")
+                .remedy("make one with `trellis token init --label NAME`"));
+        }
+        let known = list(&tokens);
+        let uri = choice.token.as_deref().filter(|text| Uri::is_uri(text)).map(parse_uri).transpose()?;
+        match (&choice.token, &uri) {
+            (_, Some(uri)) => tokens.retain(|token| token.matches(uri)),
+            (Some(name), None) => {
+                tokens.retain(|token| token.info.label() == name || token.info.serial_number() == name);
+            }
+            (None, None) => {}
+        }
+        if let Some(uri) = &choice.key_uri {
+            tokens.retain(|token| token.matches(uri));
+        }
+        match tokens.len() {
+            1 => Ok(tokens.remove(0)),
+            0 => Err(Error::not_found(format!("no token matches {}; there are {known}", choice.describe()))
+                .remedy("name one of them with --token")),
+            _ => Err(Error::conflict(format!("several tokens match: {}", list(&tokens)))
+                .remedy("name one of them with --token LABEL, or its serial number or PKCS#11 URI")),
+        }
+    }
+
+    pub(crate) fn matches(&self, uri: &Uri) -> bool {
+        let is = |wanted: &Option<String>, have: &str| wanted.as_deref().is_none_or(|wanted| wanted == have);
+        is(&uri.token, self.info.label())
+            && is(&uri.serial, self.info.serial_number())
+            && is(&uri.model, self.info.model())
+            && is(&uri.manufacturer, self.info.manufacturer_id())
+            && uri.slot_id.is_none_or(|id| id == self.slot.id())
+    }
+
+    /// The token's own URI.
+    pub(crate) fn uri(&self) -> Uri {
+        let text = |value: &str| Some(value.to_owned());
+        Uri {
+            model: text(self.info.model()),
+            manufacturer: text(self.info.manufacturer_id()),
+            serial: text(self.info.serial_number()),
+            token: text(self.info.label()),
+            ..Uri::default()
+        }
+    }
+}
+
+impl Choice {
+    fn describe(&self) -> String {
+        match (&self.token, &self.key_uri) {
+            (Some(name), _) => format!("`{name}`"),
+            (None, Some(uri)) => format!("`{uri}`"),
+            (None, None) => "what was asked for".into(),
+        }
+    }
+}
+
+/// "`a` (serial 1, slot 2), `b` (serial 3, slot 4)".
+fn list(tokens: &[Token]) -> String {
+    let each = tokens.iter().map(|Token { slot, info }| {
+        format!("`{}` (serial {}, slot {})", info.label(), info.serial_number(), slot.id())
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+pub(crate) fn parse_uri(text: &str) -> Result<Uri> {
+    text.parse().map_err(|error: crate::uri::UriError| {
+        Error::usage(error.to_string()).remedy("a URI like `pkcs11:token=NAME;object=KEY` (RFC 7512)")
+    })
+}
+
+/// A session on a token. It keeps the PIN, because a key made with --context-login asks for it at every use.
+#[derive(Debug)]
+pub(crate) struct OpenToken<'m> {
+    pub(crate) module: &'m Module,
+    pub(crate) token: Token,
+    session: Session,
+    writable: bool,
+    pin: Option<Secret>,
+    logged_in: bool,
+}
+
+impl<'m> OpenToken<'m> {
+    pub(crate) fn open(module: &'m Module, token: Token, writable: bool) -> Result<Self> {
+        let session = open_session(module, &token, writable).while_doing("opening a session")?;
+        Ok(Self { module, token, session, writable, pin: None, logged_in: false })
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// What sign, verify and key generation may ask of the token.
+    pub(crate) fn abilities(&self) -> Result<Abilities> {
+        Ok(Abilities {
+            mechanisms: self.module.raw()?.mechanism_codes(self.token.slot.id())?,
+            eddsa_parameters: self.module.info()?.cryptoki_version().major() >= 3,
+        })
+    }
+
+    pub(crate) fn logged_in(&self) -> bool {
+        self.logged_in
+    }
+
+    /// Exchanges the session for a fresh one, for when a module leaves an operation active after refusing it. The
+    /// old one is closed last: with an application's last session goes its login.
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        self.session = open_session(self.module, &self.token, self.writable)?;
+        Ok(())
+    }
+
+    /// Logs the user in, unless the token wants no login or there is one.
+    pub(crate) fn login(&mut self, source: Option<&PinSource>) -> Result<()> {
+        if self.logged_in || !self.token.info.login_required() {
+            return Ok(());
+        }
+        if !self.token.info.user_pin_initialized() {
+            return Err(Error::login(format!("token `{}` has no user PIN yet", self.token.info.label()))
+                .remedy("set one with `trellis token reset-pin` and the SO PIN"));
+        }
+        self.pin = self.obtain(source, "user PIN", "--pin-source")?;
+        self.login_as(UserType::User, "user PIN")?;
+        self.logged_in = true;
+        Ok(())
+    }
+
+    /// Logs the security officer in.
+    pub(crate) fn login_so(&mut self, source: Option<&PinSource>) -> Result<()> {
+        self.pin = self.obtain(source, "SO PIN", "--so-pin-source")?;
+        self.login_as(UserType::So, "SO PIN")
+    }
+
+    /// The login that a key with CKA_ALWAYS_AUTHENTICATE wants between the start and the end of an operation.
+    pub(crate) fn login_for_operation(&self) -> Result<()> {
+        self.login_as(UserType::ContextSpecific, "user PIN")
+    }
+
+    /// The PIN that logged in.
+    pub(crate) fn pin(&self) -> Option<&Secret> {
+        self.pin.as_ref()
+    }
+
+    /// `None` when the token has a keypad of its own.
+    fn obtain(&self, source: Option<&PinSource>, name: &str, option: &str) -> Result<Option<Secret>> {
+        if self.token.info.protected_authentication_path() {
+            return Ok(None);
+        }
+        let whose = format!("of token `{}`", self.token.info.label());
+        pin::obtain(source, Wanted { name, whose: &whose, option, new: false }).map(Some)
+    }
+
+    fn login_as(&self, user: UserType, name: &str) -> Result<()> {
+        let pin = self.pin.as_ref().map(Secret::pin).transpose()?;
+        match self.session.login(user, pin.as_ref()) {
+            Ok(()) | Err(cryptoki::error::Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Err(error) => {
+                let wrong = matches!(error, cryptoki::error::Error::Pkcs11(RvError::PinIncorrect, _));
+                let doing = format!("{name} of token `{}`", self.token.info.label());
+                let error = Error::from(error).while_doing(&doing);
+                Err(if wrong { error.remedy(self.tries_left(user)) } else { error })
+            }
+        }
+    }
+
+    /// What to do after a wrong PIN, by the token's flags, which are asked for anew.
+    fn tries_left(&self, user: UserType) -> &'static str {
+        let Ok(info) = self.module.pkcs11().get_token_info(self.token.slot) else { return "check the PIN" };
+        let (low, last, locked) = match user {
+            UserType::So => (info.so_pin_count_low(), info.so_pin_final_try(), info.so_pin_locked()),
+            _ => (info.user_pin_count_low(), info.user_pin_final_try(), info.user_pin_locked()),
+        };
+        match (low, last, locked) {
+            (_, _, true) => "the PIN is locked now; a user PIN is set anew with `trellis token reset-pin`",
+            (_, true, _) => "check the PIN and its source with care: the next wrong one locks it",
+            (true, false, _) => "check the PIN and its source; it locks after too many wrong ones",
+            (false, false, _) => "check the PIN and its source",
+        }
+    }
+}
+
+fn open_session(module: &Module, token: &Token, writable: bool) -> Result<Session> {
+    let session = match writable {
+        true => module.pkcs11().open_rw_session(token.slot),
+        false => module.pkcs11().open_ro_session(token.slot),
+    };
+    Ok(session?)
+}

@@ -1,0 +1,12 @@
+//! The built command against a real module: every subcommand, its exit codes and its JSON.
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod key;
+#[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod sign;
+#[cfg(test)]
+mod token;

@@ -1,0 +1,139 @@
+//! C_InitToken, C_InitPIN, C_SetPIN: each one transaction, so that it has happened or has not.
+
+use std::{any::Any, path::Path};
+
+use rusqlite::{Connection, params};
+
+use super::{
+    EmbeddedStore, backup,
+    fault::Fault,
+    pins::{self, PinRow, role_number},
+    pool::Call,
+    schema,
+    seal::TokenKey,
+    token::{self, Moment, Token},
+    vault::EmbeddedVault,
+};
+use crate::{Admin, Pin, Role, StoreError, Vault};
+
+impl Admin for EmbeddedStore {
+    fn init_token(&self, so_pin: &Pin, label: &str) -> Result<(), StoreError> {
+        let mut call = self.pool.enter();
+        if call.files().check()?.is_some() {
+            let _lock = call.files().lock_for_login()?;
+            let judged = pins::judge(&mut call, Role::SecurityOfficer, so_pin, self.pin_tries)?;
+            let fresh = Fresh::new(so_pin, label)?;
+            call.commit(|transaction| {
+                let current = token::moment(transaction)?;
+                if current.incarnation != judged.token.moment.incarnation {
+                    return Err(StoreError::TokenReplaced.into());
+                }
+                transaction.execute_batch("DELETE FROM record; DELETE FROM pin; DELETE FROM token;")?;
+                fresh.write(transaction, current.generation)?;
+                token::advance(transaction)
+            })?;
+            call.empty_log()
+        } else {
+            call.files().create_directory()?;
+            let _lock = call.files().lock_for_login()?;
+            if call.files().check()?.is_some() {
+                // Another process was faster; its SO PIN is not known to be ours.
+                return Err(StoreError::Changed);
+            }
+            self.create(&mut call, &Fresh::new(so_pin, label)?)
+        }
+    }
+
+    fn init_pin(&self, vault: &dyn Vault, new: &Pin) -> Result<(), StoreError> {
+        let vault = (vault as &dyn Any).downcast_ref::<EmbeddedVault>().ok_or(StoreError::Unsupported)?;
+        if vault.role() != Role::SecurityOfficer {
+            return Err(StoreError::Unsupported);
+        }
+        let (token, key) = vault.token_key();
+        let wrapped = pins::wrap(key, new, Role::User, token.token_id)?;
+        let mut call = self.pool.enter();
+        call.write(|transaction| {
+            unreplaced(transaction, token)?;
+            PinRow { started: 0, cleared: 0, wrapped: wrapped.clone() }.store(transaction, Role::User)
+        })?;
+        call.empty_log()
+    }
+
+    fn set_pin(&self, role: Role, old: &Pin, new: &Pin) -> Result<(), StoreError> {
+        let mut call = self.pool.enter();
+        let _lock = call.files().lock_for_login()?;
+        let opened = pins::judge(&mut call, role, old, self.pin_tries)?;
+        let wrapped = pins::wrap(&opened.key, new, role, opened.token.token_id)?;
+        call.write(|transaction| {
+            unreplaced(transaction, &opened.token)?;
+            transaction.execute(
+                "UPDATE pin SET wrapped = ?1 WHERE role = ?2",
+                params![wrapped, role_number(role)],
+            )?;
+            Ok(())
+        })?;
+        call.empty_log()
+    }
+
+    fn backup(&self, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
+        backup::write(&mut self.pool.enter(), path, passphrase)
+    }
+
+    fn restore(&self, path: &Path, passphrase: &Pin, replace: bool) -> Result<(), StoreError> {
+        backup::restore(&mut self.pool.enter(), path, passphrase, replace)
+    }
+}
+
+impl EmbeddedStore {
+    /// Makes the database beside its place and puts it there whole.
+    fn create(&self, call: &mut Call<'_>, fresh: &Fresh) -> Result<(), StoreError> {
+        let files = call.files();
+        let scratch = files.scratch()?;
+        let generation = self.pool.settled().unwrap_or(0);
+        let make = || -> Result<(), Fault> {
+            let mut sql = Connection::open(scratch.path())?;
+            schema::configure(&sql)?;
+            let transaction = sql.transaction()?;
+            schema::create(&transaction)?;
+            fresh.write(&transaction, generation + 1)?;
+            transaction.commit()?;
+            // Last, so that the log holds nothing when the file moves away from it.
+            schema::use_log(&sql)
+        };
+        make().map_err(|fault| fault.into_store_error(files))?;
+        files.install(scratch)?;
+        // The first commit settles the change counter of the new database.
+        call.commit(|transaction| token::advance(transaction))
+    }
+}
+
+/// A token that is about to be: its names, its key and the SO's PIN.
+struct Fresh {
+    token: Token,
+    so: Vec<u8>,
+}
+
+impl Fresh {
+    fn new(so_pin: &Pin, label: &str) -> Result<Self, StoreError> {
+        let token_id = algorithms::random::array()?;
+        let key = TokenKey::generate()?;
+        let so = pins::wrap(&key, so_pin, Role::SecurityOfficer, token_id)?;
+        let moment = Moment { incarnation: algorithms::random::array()?, generation: 0 };
+        Ok(Self { token: Token { token_id, moment, label: label.to_owned() }, so })
+    }
+
+    fn write(&self, sql: &Connection, generation: i64) -> Result<(), Fault> {
+        let mut token = self.token.clone();
+        token.moment.generation = generation;
+        token::replace(sql, &token)?;
+        PinRow { started: 0, cleared: 0, wrapped: self.so.clone() }.store(sql, Role::SecurityOfficer)
+    }
+}
+
+fn unreplaced(sql: &Connection, token: &Token) -> Result<(), Fault> {
+    if token::moment(sql)?.incarnation == token.moment.incarnation {
+        Ok(())
+    } else {
+        Err(StoreError::TokenReplaced.into())
+    }
+}

@@ -1,0 +1,265 @@
+//! A whole token in one encrypted file, and back. docs/formats.md gives the layout.
+//!
+//! The content is the database itself, whose private records stay sealed under the token key; the passphrase protects
+//! what is not sealed and, above all, shows that every byte is as it was written.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use algorithms::{SecretBytes, aes, random};
+use rusqlite::Connection;
+
+use super::{
+    fault::{Fault, io_error},
+    files::{create_private, sync_directory},
+    pins::{Cost, PinRow, parse_wrap},
+    pool::Call,
+    rows, schema,
+    token::{self, Token},
+};
+use crate::{Pin, Role, StoreError};
+
+const MAGIC: &[u8; 16] = b"trellis backup 1";
+const SALT_LEN: usize = 16;
+const HEAD_LEN: usize = MAGIC.len() + 12 + SALT_LEN;
+/// Plain bytes in each chunk but the last.
+const CHUNK_LEN: usize = 64 << 10;
+const TAG_LEN: usize = 16;
+
+/// Writes a new file; an existing one is left alone.
+pub(super) fn write(call: &mut Call<'_>, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
+    if path.symlink_metadata().is_ok() {
+        return Err(StoreError::Device(format!("{} exists; choose another name", path.display())));
+    }
+    let copy = {
+        let _lock = call.files().lock_for_login()?;
+        let scratch = call.files().scratch()?;
+        let name = scratch.path().to_string_lossy().into_owned();
+        call.read(|sql| Ok(sql.execute("VACUUM INTO ?1", [&name]).map(drop)?))?;
+        scratch
+    };
+    let partial = Partial::create(path)?;
+    let failed = |error: &io::Error| io_error("write", &partial.path, error);
+    let head = head(Cost::usual())?;
+    let mut sealer = Chunks::new(&head, passphrase)?;
+    let mut input = BufReader::new(File::open(copy.path()).map_err(|error| failed(&error))?);
+    let mut output = BufWriter::new(&partial.file);
+    output.write_all(&head).map_err(|error| failed(&error))?;
+    let mut chunk = next_chunk(&mut input, CHUNK_LEN).map_err(|error| failed(&error))?;
+    loop {
+        let next = next_chunk(&mut input, CHUNK_LEN).map_err(|error| failed(&error))?;
+        output.write_all(&sealer.seal(&chunk, next.is_empty())?).map_err(|error| failed(&error))?;
+        if next.is_empty() {
+            break;
+        }
+        chunk = next;
+    }
+    output.flush().map_err(|error| failed(&error))?;
+    drop(output);
+    partial.finish(path)
+}
+
+/// Verifies a backup whole, and only then lets it take the token's place.
+pub(super) fn restore(
+    call: &mut Call<'_>,
+    path: &Path,
+    passphrase: &Pin,
+    replace: bool,
+) -> Result<(), StoreError> {
+    let initialized = call.files().check()?.is_some();
+    if initialized && !replace {
+        return Err(StoreError::ReadOnly);
+    }
+    call.files().create_directory()?;
+    let _lock = call.files().lock_for_login()?;
+    let scratch = call.files().scratch()?;
+    decrypt(path, passphrase, scratch.path())?;
+    let restored = verify(scratch.path()).map_err(|fault| match fault.into_store_error(call.files()) {
+        StoreError::Damaged(what) => StoreError::Damaged(format!("the backup {}: {what}", path.display())),
+        other => other,
+    })?;
+    if initialized {
+        let name = scratch.path().to_string_lossy().into_owned();
+        call.attached(&name, |transaction| overwrite(transaction, &restored))?;
+        call.empty_log()
+    } else {
+        prepare(scratch.path(), &restored, call.settled().unwrap_or(0))
+            .map_err(|fault| fault.into_store_error(call.files()))?;
+        call.files().install(scratch)?;
+        call.commit(|transaction| token::advance(transaction))
+    }
+}
+
+/// Puts every row of the attached backup in place of the token's. Wrong tries that this token counted stay counted.
+fn overwrite(transaction: &Connection, restored: &Token) -> Result<i64, Fault> {
+    let current = token::load(transaction)?;
+    let failures =
+        |role| -> Result<u64, Fault> { Ok(PinRow::load(transaction, role)?.map_or(0, |row| row.failures())) };
+    let before =
+        [(Role::User, failures(Role::User)?), (Role::SecurityOfficer, failures(Role::SecurityOfficer)?)];
+    transaction.execute_batch(
+        "DELETE FROM main.record; DELETE FROM main.pin; DELETE FROM main.token; \
+         INSERT INTO main.record SELECT * FROM backup.record ORDER BY seq; \
+         INSERT INTO main.pin SELECT * FROM backup.pin;",
+    )?;
+    for (role, failures) in before {
+        if current.token_id == restored.token_id
+            && let Some(mut row) = PinRow::load(transaction, role)?
+            && row.failures() < failures
+        {
+            row.started = row.cleared.saturating_add(failures.cast_signed());
+            row.store(transaction, role)?;
+        }
+    }
+    let mut token = restored.clone();
+    token.moment.incarnation = random::array().map_err(StoreError::from)?;
+    token.moment.generation = current.moment.generation.max(restored.moment.generation) + 1;
+    token::replace(transaction, &token)?;
+    Ok(token.moment.generation)
+}
+
+/// Makes a verified backup ready to be the database of a directory that has none.
+fn prepare(path: &Path, restored: &Token, generation: i64) -> Result<(), Fault> {
+    let sql = Connection::open(path)?;
+    schema::configure(&sql)?;
+    let mut token = restored.clone();
+    token.moment.incarnation = random::array().map_err(StoreError::from)?;
+    token.moment.generation = generation.max(restored.moment.generation) + 1;
+    token::replace(&sql, &token)?;
+    schema::use_log(&sql)
+}
+
+/// Whether a file is a whole token of this format: what can be told without a PIN.
+fn verify(path: &Path) -> Result<Token, Fault> {
+    let sql = Connection::open(path)?;
+    schema::configure(&sql)?;
+    schema::check_file(&sql, path)?;
+    let found: String = sql.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if found != "ok" {
+        return Err(StoreError::Damaged(found).into());
+    }
+    let token = token::load(&sql)?;
+    let so = PinRow::load(&sql, Role::SecurityOfficer)?
+        .ok_or_else(|| StoreError::Damaged("the SO's PIN is missing".into()))?;
+    parse_wrap(&so.wrapped)?;
+    if let Some(user) = PinRow::load(&sql, Role::User)? {
+        parse_wrap(&user.wrapped)?;
+    }
+    rows::check_all(&sql)?;
+    Ok(token)
+}
+
+fn decrypt(path: &Path, passphrase: &Pin, to: &Path) -> Result<(), StoreError> {
+    let failed = |error: &io::Error| io_error("read", path, error);
+    let damaged = |what: &str| StoreError::Damaged(format!("the backup {} {what}", path.display()));
+    let mut input = BufReader::new(File::open(path).map_err(|error| failed(&error))?);
+    let mut head = [0; HEAD_LEN];
+    input.read_exact(&mut head).map_err(|_| damaged("is no backup of a Trellis token"))?;
+    if !head.starts_with(MAGIC) {
+        return Err(damaged("is no backup of a Trellis token, or one of a newer format"));
+    }
+    let mut opener = Chunks::new(&head, passphrase)?;
+    let mut output = File::options().write(true).open(to).map_err(|error| io_error("write", to, &error))?;
+    let mut first = true;
+    let mut chunk = next_chunk(&mut input, CHUNK_LEN + TAG_LEN).map_err(|error| failed(&error))?;
+    loop {
+        let next = next_chunk(&mut input, CHUNK_LEN + TAG_LEN).map_err(|error| failed(&error))?;
+        let plain = opener.open(&chunk, next.is_empty())?.ok_or_else(|| {
+            // The first chunk tells a wrong passphrase from damage further on, as well as it can be told.
+            if first { StoreError::PinIncorrect } else { damaged("is damaged or cut short") }
+        })?;
+        output.write_all(plain.expose()).map_err(|error| io_error("write", to, &error))?;
+        if next.is_empty() {
+            break;
+        }
+        (chunk, first) = (next, false);
+    }
+    output.sync_all().map_err(|error| io_error("write", to, &error))
+}
+
+fn head(cost: Cost) -> Result<[u8; HEAD_LEN], StoreError> {
+    let mut head = [0; HEAD_LEN];
+    head[..16].copy_from_slice(MAGIC);
+    head[16..28].copy_from_slice(&cost.to_bytes());
+    random::fill(&mut head[28..])?;
+    Ok(head)
+}
+
+/// At most `len` bytes; fewer at the end only.
+fn next_chunk(input: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
+    let mut chunk = Vec::with_capacity(len);
+    input.take(len as u64).read_to_end(&mut chunk)?;
+    Ok(chunk)
+}
+
+/// The chunks in order, each under the number that it has and a mark on the last: none can be moved, dropped or
+/// added.
+struct Chunks {
+    key: SecretBytes,
+    head: [u8; HEAD_LEN],
+    number: u64,
+}
+
+impl Chunks {
+    fn new(head: &[u8; HEAD_LEN], passphrase: &Pin) -> Result<Self, StoreError> {
+        let cost = head[16..28].try_into().ok().and_then(Cost::from_bytes);
+        let cost =
+            cost.ok_or_else(|| StoreError::Damaged("the backup asks for an absurd amount of work".into()))?;
+        Ok(Self { key: cost.stretch(passphrase, &head[28..])?, head: *head, number: 0 })
+    }
+
+    fn seal(&mut self, plain: &[u8], last: bool) -> Result<Vec<u8>, StoreError> {
+        let nonce = self.nonce(last);
+        Ok(aes::seal(&self.key, &nonce, &self.head, plain)?)
+    }
+
+    fn open(&mut self, sealed: &[u8], last: bool) -> Result<Option<SecretBytes>, StoreError> {
+        let nonce = self.nonce(last);
+        match aes::open(&self.key, &nonce, &self.head, sealed) {
+            Ok(plain) => Ok(Some(plain)),
+            Err(algorithms::Error::EngineFailed) => Err(algorithms::Error::EngineFailed.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn nonce(&mut self, last: bool) -> [u8; 12] {
+        let mut nonce = [0; 12];
+        nonce[3..11].copy_from_slice(&self.number.to_be_bytes());
+        nonce[11] = u8::from(last);
+        self.number += 1;
+        nonce
+    }
+}
+
+/// A file in the making beside its final name.
+struct Partial {
+    path: PathBuf,
+    file: File,
+}
+
+impl Partial {
+    fn create(target: &Path) -> Result<Self, StoreError> {
+        let mut name = target.as_os_str().to_owned();
+        name.push(format!(".part-{:08x}", u32::from_be_bytes(random::array()?)));
+        let path = PathBuf::from(name);
+        Ok(Self { file: create_private(&path)?, path })
+    }
+
+    fn finish(self, target: &Path) -> Result<(), StoreError> {
+        let failed = |error: &io::Error| io_error("write", target, error);
+        self.file.sync_all().map_err(|error| failed(&error))?;
+        // A link, not a rename: it fails where the name has been taken meanwhile.
+        std::fs::hard_link(&self.path, target).map_err(|error| failed(&error))?;
+        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_directory(parent.unwrap_or(Path::new(".")))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,113 @@
+//! The change counter: eight bytes in a file that tell, for the price of one read(2), whether anything was committed
+//! since a record was last looked up. SQLite would take ten times as long to answer, which is longer than a signature.
+//!
+//! A writer, holding the file's lock and the database's, stores an odd number before it commits and twice the new
+//! generation after. Readers trust even numbers only. A writer that is killed in between leaves an odd one, and
+//! readers then ask SQLite until the next commit.
+
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    sync::{Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use super::{fault::io_error, files::Files};
+use crate::StoreError;
+
+/// How long the file may be trusted before somebody looks whether it still has its name: a directory that was
+/// removed takes its counter with it.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The counter of one store.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    open: RwLock<Option<(File, Instant)>>,
+    opening: Mutex<()>,
+}
+
+impl Counter {
+    /// The generation that was last committed, or `None` where only SQLite can tell.
+    pub(super) fn settled(&self, files: &Files) -> Option<i64> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((file, looked)) = &*open
+            && looked.elapsed() < LOOK_AGAIN
+        {
+            return generation_of(read(file)?);
+        }
+        drop(open);
+        self.reopen(files).ok()?;
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        generation_of(read(&open.as_ref()?.0)?)
+    }
+
+    /// Runs `commit`, which makes `generation` the last one. Call with the database's write lock held.
+    pub(super) fn around<T, E: From<StoreError>>(
+        &self,
+        files: &Files,
+        generation: i64,
+        commit: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(files.counter())
+            .map_err(|error| io_error("open", files.counter(), &error))?;
+        let failed = |error| io_error("write", files.counter(), &error);
+        keep_owner(&file, files).map_err(failed)?;
+        file.lock().map_err(failed)?;
+        let settled = generation.saturating_mul(2);
+        file.write_all_at(&(settled - 1).to_ne_bytes(), 0).map_err(failed)?;
+        let result = commit()?;
+        // The commit has happened: failing to say so costs speed only, since the odd number stays.
+        let _ = file.write_all_at(&settled.to_ne_bytes(), 0);
+        Ok(result)
+    }
+
+    fn reopen(&self, files: &Files) -> std::io::Result<()> {
+        let _turn = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = std::fs::symlink_metadata(files.counter());
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let same = match (&*open, &named) {
+            (Some((file, _)), Ok(named)) => {
+                let found = file.metadata()?;
+                (found.dev(), found.ino()) == (named.dev(), named.ino())
+            }
+            _ => false,
+        };
+        *open = match open.take() {
+            Some((file, _)) if same => Some((file, Instant::now())),
+            _ => None,
+        };
+        if open.is_none() && named?.is_file() {
+            *open = Some((File::open(files.counter())?, Instant::now()));
+        }
+        Ok(())
+    }
+}
+
+/// A file that root has made belongs to the store's owner, as SQLite does with its own.
+fn keep_owner(file: &File, files: &Files) -> std::io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (found, owner) = (file.metadata()?, std::fs::metadata(files.directory())?);
+    if (found.uid(), found.gid()) == (owner.uid(), owner.gid()) {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))
+}
+
+fn read(file: &File) -> Option<i64> {
+    let mut bytes = [0; 8];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    Some(i64::from_ne_bytes(bytes))
+}
+
+fn generation_of(counter: i64) -> Option<i64> {
+    (counter % 2 == 0).then_some(counter / 2)
+}

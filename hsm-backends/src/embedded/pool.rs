@@ -1,0 +1,313 @@
+//! The gate that every call passes, and the connections behind it.
+//!
+//! A call takes a connection of its own, so threads never wait for each other's reads. fork(2) shuts the gate, waits
+//! for the calls inside and closes everything: SQLite keeps lock state per process that a child must not inherit.
+//! Only `std`'s locks are used, which keep no state outside themselves that a fork could catch half changed.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+use super::{
+    counter::Counter,
+    fault::{Fault, io_error},
+    files::{Files, Identity},
+    schema,
+};
+use crate::StoreError;
+
+/// How long a call waits for other processes' locks.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long fork(2) waits for calls inside: longer than any call but backup and restore of a large token takes.
+const FORK_TIMEOUT: Duration = Duration::from_secs(15);
+/// Connections kept open between calls: as many as threads are likely to be inside at once.
+const MAX_IDLE: usize = 16;
+
+/// One open database. It is closed when the file under the name has become another.
+#[derive(Debug)]
+struct Link {
+    sql: Connection,
+    identity: Identity,
+    /// Opened as a file that nobody can change; never kept, since that may cease to be true.
+    immutable: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<Link>,
+    inside: usize,
+    /// A fork is under way.
+    shut: bool,
+}
+
+/// The gate of one store.
+#[derive(Debug)]
+pub(super) struct Pool {
+    files: Files,
+    counter: Counter,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Writers of this process queue here rather than poll for SQLite's lock.
+    write_turn: Mutex<()>,
+}
+
+impl Pool {
+    pub(super) fn new(files: Files) -> Self {
+        Self {
+            files,
+            counter: Counter::default(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            write_turn: Mutex::new(()),
+        }
+    }
+
+    /// Enters; waits while a fork is under way. A thread that is inside must not enter again.
+    pub(super) fn enter(&self) -> Call<'_> {
+        let mut state = self.state();
+        while state.shut {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.inside += 1;
+        Call { pool: self, link: state.idle.pop() }
+    }
+
+    /// Shuts the gate, waits until nobody is inside, and closes every connection. Calls that outlast
+    /// [`FORK_TIMEOUT`] are not waited for: a fork that never returns would be worse than a child that inherits
+    /// descriptors it does not use.
+    pub(super) fn shut(&self) {
+        let start = Instant::now();
+        let mut state = self.state();
+        state.shut = true;
+        while state.inside > 0 {
+            let Some(left) = FORK_TIMEOUT.checked_sub(start.elapsed()) else { break };
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.idle.clear();
+    }
+
+    /// Opens the gate again.
+    pub(super) fn reopen(&self) {
+        self.state().shut = false;
+        self.changed.notify_all();
+    }
+
+    /// The generation that was last committed, where that can be told without SQLite and without entering.
+    pub(super) fn settled(&self) -> Option<i64> {
+        self.counter.settled(&self.files)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements, so a panic elsewhere has not harmed it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connect(&self) -> Result<Link, StoreError> {
+        let identity = self.files.check()?.ok_or(StoreError::TokenNotInitialized)?;
+        let link = match self.open(identity, false) {
+            Err(Fault::Sql(error)) if needs_immutable(&error) && self.files.log_is_empty() => {
+                self.open(identity, true)
+            }
+            opened => opened,
+        };
+        link.map_err(|fault| fault.into_store_error(&self.files))
+    }
+
+    fn open(&self, identity: Identity, immutable: bool) -> Result<Link, Fault> {
+        // SQLite refuses links anywhere in the name, so those of the directory are resolved first.
+        let database = self.files.database();
+        let path = std::fs::canonicalize(self.files.directory())
+            .map_err(|error| io_error("open", database, &error))?
+            .join(database.file_name().unwrap_or_default());
+        let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let mut sql = if immutable {
+            Connection::open_with_flags(
+                immutable_uri(&path),
+                flags | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
+            )?
+        } else {
+            Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_READ_WRITE)?
+        };
+        sql.busy_handler(Some(wait_for_others))?;
+        schema::configure(&sql)?;
+        schema::check(&sql, &self.files)?;
+        Ok(Link { sql, identity, immutable })
+    }
+}
+
+/// Short and uneven waits: nobody starves, and processes do not keep step with each other. Eight of them take 5 ms.
+fn wait_for_others(tries: i32) -> bool {
+    let tries = u64::from(tries.unsigned_abs());
+    std::thread::sleep(Duration::from_micros(100 + 150 * (tries % 8)));
+    Duration::from_millis(tries / 8 * 5) < BUSY_TIMEOUT
+}
+
+/// A directory that cannot be written cannot take the log's index, without which SQLite does not read.
+fn needs_immutable(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(code, _)
+        if matches!(code.code, ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+fn immutable_uri(path: &std::path::Path) -> std::path::PathBuf {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let mut uri = b"file:".to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => uri.push(*byte),
+            _ => uri.extend(format!("%{byte:02X}").bytes()),
+        }
+    }
+    uri.extend(b"?immutable=1");
+    std::ffi::OsString::from_vec(uri).into()
+}
+
+/// One call inside the gate.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pool: &'a Pool,
+    link: Option<Link>,
+}
+
+impl Call<'_> {
+    pub(super) fn files(&self) -> &Files {
+        &self.pool.files
+    }
+
+    /// Reads. `body` may run more than once.
+    pub(super) fn read<T>(
+        &mut self,
+        mut body: impl FnMut(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.attempt(|sql| body(sql))
+    }
+
+    /// Runs `body` in one transaction: all of it or nothing, durable when this returns. `body` may run more than
+    /// once.
+    pub(super) fn write<T>(
+        &mut self,
+        mut body: impl FnMut(&Transaction<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let _turn = self.pool.write_turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.attempt(|sql| {
+            let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = body(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        })
+    }
+
+    /// As [`Call::write`], for changes that readers must notice: `body` returns the generation it has made.
+    pub(super) fn commit(
+        &mut self,
+        mut body: impl FnMut(&Transaction<'_>) -> Result<i64, Fault>,
+    ) -> Result<(), StoreError> {
+        let pool = self.pool;
+        let _turn = pool.write_turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.attempt(|sql| {
+            let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let generation = body(&transaction)?;
+            pool.counter.around(&pool.files, generation, || Ok(transaction.commit()?))
+        })
+    }
+
+    /// As [`Call::commit`], with another database attached under the name `backup`.
+    pub(super) fn attached(
+        &mut self,
+        path: &str,
+        mut body: impl FnMut(&Transaction<'_>) -> Result<i64, Fault>,
+    ) -> Result<(), StoreError> {
+        self.read(|sql| Ok(sql.execute("ATTACH DATABASE ?1 AS backup", [path]).map(drop)?))?;
+        let result = self.commit(|transaction| body(transaction));
+        let detached = self.read(|sql| Ok(sql.execute_batch("DETACH DATABASE backup")?));
+        result.and(detached)
+    }
+
+    /// The generation that was last committed, where that can be told without SQLite.
+    pub(super) fn settled(&self) -> Option<i64> {
+        self.pool.settled()
+    }
+
+    /// As [`Call::write`], but a power failure may undo it. Other processes see it at once.
+    pub(super) fn write_lazily<T>(
+        &mut self,
+        body: impl FnMut(&Transaction<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.read(|sql| Ok(sql.execute_batch("PRAGMA synchronous = NORMAL")?))?;
+        let result = self.write(body);
+        self.read(|sql| Ok(sql.execute_batch("PRAGMA synchronous = FULL")?))?;
+        result
+    }
+
+    /// Moves the log into the database and empties it, so that no old page stays in it. Other processes' readers
+    /// may prevent that; then a later checkpoint overwrites it.
+    pub(super) fn empty_log(&mut self) -> Result<(), StoreError> {
+        self.read(|sql| Ok(sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?))
+    }
+
+    /// Whether the medium refuses writes.
+    pub(super) fn is_read_only(&mut self) -> Result<bool, StoreError> {
+        self.read(|sql| Ok(sql.is_readonly("main")?))
+    }
+
+    /// Closes the connection: the file is about to be replaced.
+    pub(super) fn disconnect(&mut self) {
+        self.link = None;
+        self.pool.state().idle.clear();
+    }
+
+    fn attempt<T>(
+        &mut self,
+        mut body: impl FnMut(&mut Connection) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let start = Instant::now();
+        loop {
+            let fault = match body(&mut self.link()?.sql) {
+                Ok(result) => return Ok(result),
+                Err(fault) => fault,
+            };
+            if !fault.spares_connection() {
+                self.link = None;
+            }
+            if !fault.is_busy() || start.elapsed() > BUSY_TIMEOUT {
+                return Err(fault.into_store_error(&self.pool.files));
+            }
+        }
+    }
+
+    /// The connection to the file that has the name now.
+    fn link(&mut self) -> Result<&mut Link, StoreError> {
+        let now = self.pool.files.identity()?;
+        if self.link.as_ref().is_some_and(|link| Some(link.identity) != now) {
+            self.disconnect();
+        }
+        if now.is_none() {
+            // A directory that others may write is worth a word even before there is a token in it.
+            self.pool.files.check()?;
+            return Err(StoreError::TokenNotInitialized);
+        }
+        if self.link.is_none() {
+            self.link = Some(self.pool.connect()?);
+        }
+        Ok(self.link.as_mut().expect("set by the lines above"))
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let link = self.link.take().filter(|link| !link.immutable && link.sql.is_autocommit());
+        let mut state = self.pool.state();
+        // Whatever is not kept is closed before this call counts as gone.
+        match link {
+            Some(link) if !state.shut && state.idle.len() < MAX_IDLE => state.idle.push(link),
+            link => drop(link),
+        }
+        state.inside -= 1;
+        if state.shut {
+            drop(state);
+            self.pool.changed.notify_all();
+        }
+    }
+}

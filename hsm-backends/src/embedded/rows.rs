@@ -1,0 +1,253 @@
+//! Records as rows: sealing and opening them, and the index columns by which they are found.
+
+use cryptoki_sys as ck;
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params_from_iter};
+
+use super::{
+    fault::Fault,
+    seal::{Place, RecordKeys, SecretKind, Tag, public_tag},
+};
+use crate::{Attributes, Change, NewSecret, Record, RecordId, SecretPart, StoreError, Value};
+
+/// One row as read, its attributes still encoded and perhaps sealed.
+#[derive(Debug)]
+pub(super) struct RawRow {
+    pub(super) id: RecordId,
+    pub(super) version: u64,
+    pub(super) private: bool,
+    attributes: Vec<u8>,
+    secret_kind: i64,
+}
+
+impl RawRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: RecordId(row.get(0)?),
+            version: row.get::<_, i64>(1)?.cast_unsigned(),
+            private: row.get(2)?,
+            attributes: row.get(3)?,
+            secret_kind: row.get(4)?,
+        })
+    }
+
+    /// The record in clear. A private row needs the keys.
+    pub(super) fn open(self, keys: Option<&RecordKeys>) -> Result<Record, Fault> {
+        let place = Place { id: self.id, version: self.version };
+        let attributes = match (self.private, keys) {
+            (false, _) => Attributes::decode(&self.attributes)?,
+            (true, Some(keys)) => {
+                Attributes::decode(keys.open_attributes(place, &self.attributes)?.expose())?
+            }
+            (true, None) => return Err(StoreError::NotFound.into()),
+        };
+        if attributes.flag(ck::CKA_PRIVATE) != self.private {
+            return Err(
+                StoreError::Damaged(format!("object {} was altered; restore a backup", self.id)).into()
+            );
+        }
+        let has_secret = SecretKind::from_column(self.secret_kind)?.is_some();
+        Ok(Record { id: self.id, version: self.version, attributes, has_secret })
+    }
+}
+
+/// The row of an id.
+pub(super) fn by_id(sql: &Connection, id: RecordId) -> Result<Option<RawRow>, Fault> {
+    let mut statement =
+        sql.prepare_cached("SELECT id, version, private, attributes, secret_kind FROM record WHERE id = ?1")?;
+    Ok(statement.query_row([id.0], RawRow::read).optional()?)
+}
+
+/// The version of an id.
+pub(super) fn version(sql: &Connection, id: RecordId) -> Result<Option<u64>, Fault> {
+    let mut statement = sql.prepare_cached("SELECT version FROM record WHERE id = ?1")?;
+    Ok(statement.query_row([id.0], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned())).optional()?)
+}
+
+/// The secret of an id, opened.
+pub(super) fn secret(
+    sql: &Connection,
+    id: RecordId,
+    keys: &RecordKeys,
+) -> Result<Option<(u64, SecretKind, algorithms::SecretBytes)>, Fault> {
+    let mut statement =
+        sql.prepare_cached("SELECT version, attributes, secret_kind, secret FROM record WHERE id = ?1")?;
+    let row: Option<(i64, Vec<u8>, i64, Option<Vec<u8>>)> = statement
+        .query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?;
+    let Some((version, attributes, kind, secret)) = row else { return Ok(None) };
+    let version = version.cast_unsigned();
+    let (Some(kind), Some(secret)) = (SecretKind::from_column(kind)?, secret) else { return Ok(None) };
+    let opened = keys.open_secret(Place { id, version }, &attributes, kind, &secret)?;
+    Ok(Some((version, kind, opened)))
+}
+
+/// The rows that can match a template, oldest first: exact for the indexed attributes, and the rest is for
+/// [`Attributes::matches`].
+pub(super) fn candidates(
+    sql: &Connection,
+    template: &Attributes,
+    keys: Option<&RecordKeys>,
+    mut each: impl FnMut(RawRow) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let Some((text, values)) = query(template, keys)? else { return Ok(()) };
+    let mut statement = sql.prepare_cached(&text)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        each(RawRow::read(row)?)?;
+    }
+    Ok(())
+}
+
+type Query = (String, Vec<Box<dyn ToSql>>);
+
+fn query(template: &Attributes, keys: Option<&RecordKeys>) -> Result<Option<Query>, StoreError> {
+    let mut conditions: Vec<&str> = Vec::new();
+    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+    if keys.is_none() {
+        conditions.push("private = 0");
+    }
+    if let Some(value) = template.value(ck::CKA_UNIQUE_ID) {
+        let Value::Bytes(unique_id) = value else { return Ok(None) };
+        let Some(id) = RecordId::from_unique_id(unique_id) else { return Ok(None) };
+        conditions.push("id = ?");
+        values.push(Box::new(id.0));
+    }
+    for (kind, condition) in [(ck::CKA_CLASS, "class = ?"), (ck::CKA_KEY_TYPE, "key_type = ?")] {
+        if let Some(number) = template.ulong(kind) {
+            conditions.push(condition);
+            values.push(Box::new(number.cast_signed()));
+        }
+    }
+    for (kind, condition) in [(ck::CKA_LABEL, "label IN (?, ?)"), (ck::CKA_ID, "key_id IN (?, ?)")] {
+        if let Some(value) = template.bytes(kind) {
+            conditions.push(condition);
+            let public = public_tag(kind, value)?;
+            values.push(Box::new(public));
+            values.push(Box::new(keys.map_or(Ok(public), |keys| keys.tag(kind, value))?));
+        }
+    }
+    let filter = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
+    Ok(Some((
+        format!(
+            "SELECT id, version, private, attributes, secret_kind FROM record WHERE {filter} ORDER BY seq"
+        ),
+        values,
+    )))
+}
+
+/// Makes one change. The caller's transaction makes all of them or none.
+pub(super) fn apply(
+    transaction: &Transaction<'_>,
+    change: &Change,
+    keys: Option<&RecordKeys>,
+) -> Result<(), Fault> {
+    match change {
+        Change::Create { id, attributes, secret } => {
+            let secret = secret.as_ref().map(secret_of).transpose()?;
+            let secret = secret.as_ref().map(|(kind, bytes)| (*kind, bytes.expose()));
+            write(transaction, Place { id: *id, version: 1 }, attributes, secret, keys, INSERT)
+        }
+        Change::Update { id, version: expected, attributes } => {
+            let row = by_id(transaction, *id)?.ok_or(StoreError::NotFound)?;
+            if row.private && keys.is_none() {
+                return Err(StoreError::NotFound.into());
+            }
+            if row.version != *expected {
+                return Err(StoreError::Changed.into());
+            }
+            if row.private != attributes.flag(ck::CKA_PRIVATE) {
+                return Err(StoreError::Unsupported.into());
+            }
+            let secret = keys.map(|keys| secret(transaction, *id, keys)).transpose()?.flatten();
+            let secret = secret.as_ref().map(|(_, kind, bytes)| (*kind, bytes.expose()));
+            write(transaction, Place { id: *id, version: expected + 1 }, attributes, secret, keys, UPDATE)
+        }
+        Change::Destroy { id } => {
+            let row = by_id(transaction, *id)?.ok_or(StoreError::NotFound)?;
+            if row.private && keys.is_none() {
+                return Err(StoreError::NotFound.into());
+            }
+            transaction.prepare_cached("DELETE FROM record WHERE id = ?1")?.execute([id.0])?;
+            Ok(())
+        }
+    }
+}
+
+const INSERT: &str = "INSERT INTO record (id, version, private, class, key_type, label, key_id, attributes, \
+     secret_kind, secret) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+const UPDATE: &str = "UPDATE record SET version = ?2, private = ?3, class = ?4, key_type = ?5, label = ?6, \
+     key_id = ?7, attributes = ?8, secret_kind = ?9, secret = ?10 WHERE id = ?1";
+
+fn write(
+    transaction: &Transaction<'_>,
+    place: Place,
+    attributes: &Attributes,
+    secret: Option<(SecretKind, &[u8])>,
+    keys: Option<&RecordKeys>,
+    statement: &str,
+) -> Result<(), Fault> {
+    let private = attributes.flag(ck::CKA_PRIVATE);
+    let encoded = attributes.encode().map_err(|_| algorithms::Error::InputLength)?;
+    let (attributes_blob, secret_blob) = match (private, keys) {
+        (false, _) if secret.is_some() => return Err(StoreError::Unsupported.into()),
+        (false, _) => (encoded.to_vec(), None),
+        (true, None) => return Err(StoreError::Unsupported.into()),
+        (true, Some(keys)) => {
+            let sealed = keys.seal_attributes(place, &encoded)?;
+            let secret =
+                secret.map(|(kind, bytes)| keys.seal_secret(place, &sealed, kind, bytes)).transpose()?;
+            (sealed, secret)
+        }
+    };
+    let tag = |kind| -> Result<Option<Tag>, StoreError> {
+        let Some(value) = attributes.bytes(kind) else { return Ok(None) };
+        match keys {
+            Some(keys) if private => keys.tag(kind, value).map(Some),
+            _ => public_tag(kind, value).map(Some),
+        }
+    };
+    transaction.prepare_cached(statement)?.execute(rusqlite::params![
+        place.id.0,
+        place.version.cast_signed(),
+        private,
+        attributes.ulong(ck::CKA_CLASS).map(u64::cast_signed),
+        attributes.ulong(ck::CKA_KEY_TYPE).map(u64::cast_signed),
+        tag(ck::CKA_LABEL)?,
+        tag(ck::CKA_ID)?,
+        attributes_blob,
+        secret.map_or(0, |(kind, _)| kind as i64),
+        secret_blob,
+    ])?;
+    Ok(())
+}
+
+/// A new secret as it is sealed.
+fn secret_of(secret: &NewSecret) -> Result<(SecretKind, algorithms::SecretBytes), StoreError> {
+    match secret {
+        NewSecret::Secret(key) => Ok((SecretKind::Secret, key.bytes().clone())),
+        NewSecret::Private(key) => {
+            // A key that does not leave its device cannot be kept here.
+            let bytes = key.secret_part(SecretPart::Pkcs8)?.ok_or(StoreError::Unsupported)?;
+            Ok((SecretKind::Private, bytes))
+        }
+    }
+}
+
+/// Whether every row is well formed: what can be told without a PIN.
+pub(super) fn check_all(sql: &Connection) -> Result<(), Fault> {
+    let mut statement =
+        sql.prepare("SELECT id, version, private, attributes, secret_kind, secret FROM record")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let raw = RawRow::read(row)?;
+        let secret: Option<Vec<u8>> = row.get(5)?;
+        let kind = SecretKind::from_column(raw.secret_kind)?;
+        if kind.is_some() != secret.is_some() || (kind.is_some() && !raw.private) {
+            return Err(StoreError::Damaged(format!("object {} lacks its secret", raw.id)).into());
+        }
+        if !raw.private {
+            raw.open(None)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What a right PIN gives: the user's view of everything, or the security officer's of the public objects.
+
+use std::sync::Arc;
+
+use super::{
+    pins::{self, Opened},
+    pool::Pool,
+    seal::{RecordKeys, TokenKey},
+    token::Token,
+    view::View,
+};
+use crate::{
+    Attributes, Change, KeySpec, NewSecret, Objects, Pin, PrivateKey, Record, RecordId, Role, SecretKey,
+    StoreError, Vault,
+};
+
+/// A room of the embedded store. Dropping it wipes the token key and every key that was opened.
+#[derive(Debug)]
+pub(super) struct EmbeddedVault {
+    pool: Arc<Pool>,
+    role: Role,
+    token: Token,
+    token_key: TokenKey,
+    pin_tries: u32,
+    view: View,
+}
+
+impl EmbeddedVault {
+    pub(super) fn new(
+        pool: Arc<Pool>,
+        role: Role,
+        opened: Opened,
+        pin_tries: u32,
+    ) -> Result<Self, StoreError> {
+        let Opened { token, key } = opened;
+        let view = match role {
+            Role::User => View::private(
+                pool.clone(),
+                RecordKeys::new(token.token_id, key.clone())?,
+                token.moment.incarnation,
+            ),
+            Role::SecurityOfficer => View::public(pool.clone()),
+        };
+        Ok(Self { pool, role, token, token_key: key, pin_tries, view })
+    }
+
+    /// The token key and the token it belongs to, for C_InitPIN from the security officer's vault.
+    pub(super) fn token_key(&self) -> (&Token, &TokenKey) {
+        (&self.token, &self.token_key)
+    }
+}
+
+impl Objects for EmbeddedVault {
+    fn find(&self, template: &Attributes) -> Result<Vec<RecordId>, StoreError> {
+        self.view.find(template)
+    }
+
+    fn read(&self, id: RecordId) -> Result<Arc<Record>, StoreError> {
+        self.view.read(id)
+    }
+
+    fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.view.commit(changes)
+    }
+}
+
+impl Vault for EmbeddedVault {
+    fn role(&self) -> Role {
+        self.role
+    }
+
+    fn verify_pin(&self, pin: &Pin) -> Result<(), StoreError> {
+        let mut call = self.pool.enter();
+        let _lock = call.files().lock_for_login()?;
+        let opened = pins::judge(&mut call, self.role, pin, self.pin_tries)?;
+        if opened.token.moment.incarnation == self.token.moment.incarnation {
+            Ok(())
+        } else {
+            Err(StoreError::TokenReplaced)
+        }
+    }
+
+    fn private_key(&self, id: RecordId) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        self.view.private_key(id)
+    }
+
+    fn secret_key(&self, id: RecordId) -> Result<Arc<SecretKey>, StoreError> {
+        self.view.secret_key(id)
+    }
+
+    fn generate(&self, spec: &KeySpec) -> Result<NewSecret, StoreError> {
+        NewSecret::generate(spec)
+    }
+}

@@ -1,0 +1,75 @@
+//! Why a store refused.
+
+use std::fmt;
+
+/// The reasons for which a store refuses. The module maps each to one CK_RV; stores never see those.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The PIN is wrong; the try has been counted.
+    PinIncorrect,
+    /// The PIN is locked: too many wrong tries.
+    PinLocked,
+    /// A new PIN is shorter or longer than [`crate::PIN_LEN`].
+    PinLength,
+    /// The SO has not set a user PIN yet.
+    UserPinNotInitialized,
+    /// No token has been initialised here.
+    TokenNotInitialized,
+    /// The token was initialised anew, restored or removed since this vault was opened.
+    TokenReplaced,
+    /// No such record, or none that is visible here.
+    NotFound,
+    /// The record is no longer at the version that the change was made from.
+    Changed,
+    /// The store, its directory or its medium cannot be written.
+    ReadOnly,
+    /// No room is left on the medium.
+    Full,
+    /// The store could not be locked within the busy timeout.
+    Busy,
+    /// The store was written by a newer version of this software.
+    NewerFormat,
+    /// The store, or one record of it, is damaged or was altered from outside. The text names what and where.
+    Damaged(String),
+    /// The store's files belong to somebody else or may be read by others. The text names file and remedy.
+    Permissions(String),
+    /// The key or operation is one that this store does not do.
+    Unsupported,
+    /// A key that is malformed or whose parts disagree, or a primitive that refused its input.
+    Algorithm(algorithms::Error),
+    /// The device or the file system failed. The text names the operation and the cause.
+    Device(String),
+}
+
+impl From<algorithms::Error> for StoreError {
+    fn from(error: algorithms::Error) -> Self {
+        Self::Algorithm(error)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PinIncorrect => f.write_str("the PIN is wrong"),
+            Self::PinLocked => f.write_str("the PIN is locked after too many wrong tries"),
+            Self::PinLength => f.write_str("the PIN is too short or too long"),
+            Self::UserPinNotInitialized => f.write_str("the security officer has not set a user PIN"),
+            Self::TokenNotInitialized => f.write_str("the token is not initialised"),
+            Self::TokenReplaced => f.write_str("the token was initialised anew since login"),
+            Self::NotFound => f.write_str("no such object"),
+            Self::Changed => f.write_str("the object was changed by somebody else at the same time"),
+            Self::ReadOnly => f.write_str("the store cannot be written"),
+            Self::Full => f.write_str("no room is left for the store"),
+            Self::Busy => f.write_str("the store stayed locked by another process"),
+            Self::NewerFormat => f.write_str("the store was written by a newer version"),
+            Self::Damaged(what) => write!(f, "the store is damaged: {what}"),
+            Self::Permissions(what) => write!(f, "unsafe permissions: {what}"),
+            Self::Unsupported => f.write_str("this store does not support that"),
+            Self::Algorithm(error) => error.fmt(f),
+            Self::Device(what) => write!(f, "the store failed: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}

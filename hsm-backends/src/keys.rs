@@ -1,0 +1,157 @@
+//! Keys as the module uses them: opened, and able to work, but silent about themselves.
+
+use std::{fmt::Debug, sync::Arc};
+
+use algorithms::{
+    Algorithm, PrivateKey as Software, PublicKey, SecretBytes, Signing, ecdsa, ed25519, ml_dsa, rsa,
+};
+
+use crate::StoreError;
+
+/// How many bytes a generated secret key may have.
+const SECRET_KEY_LEN: std::ops::RangeInclusive<usize> = 1..=4096;
+
+/// What to generate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySpec {
+    /// A key pair of an algorithm whose parameters are all in [`Algorithm`].
+    Pair(Algorithm),
+    /// An RSA key pair.
+    Rsa {
+        /// 2048 to 4096.
+        modulus_bits: u32,
+        /// Big-endian.
+        public_exponent: Vec<u8>,
+    },
+    /// Random secret bytes: an AES or generic secret key.
+    Secret {
+        /// Bytes.
+        len: usize,
+    },
+}
+
+/// A part of a private key that PKCS#11 shows as an attribute where policy allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretPart {
+    /// CKA_VALUE: the expanded ML-DSA key, the Ed25519 seed, the EC scalar.
+    Value,
+    /// CKA_SEED of ML-DSA; absent when the key was imported without it.
+    Seed,
+    /// CKA_PRIVATE_EXPONENT.
+    PrivateExponent,
+    /// CKA_PRIME_1, CKA_PRIME_2, CKA_EXPONENT_1, CKA_EXPONENT_2, CKA_COEFFICIENT: 0 to 4.
+    Crt(usize),
+    /// PrivateKeyInfo in DER, for C_WrapKey.
+    Pkcs8,
+}
+
+/// A private key that can sign. It may sit in this process, in an HSM or in an enclave.
+pub trait PrivateKey: Debug + Send + Sync {
+    /// Signs; no lock is held meanwhile.
+    fn sign(&self, signing: Signing<'_>) -> Result<Vec<u8>, StoreError>;
+
+    /// The public half.
+    fn public_key(&self) -> Result<PublicKey, StoreError>;
+
+    /// tr of an ML-DSA key whose message representative may be computed outside the key; `None` for other keys and
+    /// for devices that take whole messages only.
+    fn ml_dsa_tr(&self) -> Option<&[u8; 64]>;
+
+    /// Whether deterministic ML-DSA signing of mu works (the seed is known).
+    fn signs_mu_deterministically(&self) -> bool;
+
+    /// One of its secret parts, or `None` where the key has no such part or does not leave its device. Whether the
+    /// caller may see it is the module's decision.
+    fn secret_part(&self, part: SecretPart) -> Result<Option<SecretBytes>, StoreError>;
+}
+
+/// A secret key: the bytes of an AES key or a generic secret.
+#[derive(Debug)]
+pub struct SecretKey(SecretBytes);
+
+impl SecretKey {
+    /// Takes the bytes.
+    pub fn new(bytes: SecretBytes) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for the primitives of `algorithms`.
+    pub fn bytes(&self) -> &SecretBytes {
+        &self.0
+    }
+}
+
+/// A secret that is not in any store yet: generated, imported or unwrapped. Cloning shares it.
+#[derive(Debug, Clone)]
+pub enum NewSecret {
+    /// A private key.
+    Private(Arc<dyn PrivateKey>),
+    /// A secret key.
+    Secret(Arc<SecretKey>),
+}
+
+impl NewSecret {
+    /// Generates in this process; key pairs pass their pairwise check first.
+    pub fn generate(spec: &KeySpec) -> Result<Self, StoreError> {
+        let key = match spec {
+            KeySpec::Secret { len } => {
+                if !SECRET_KEY_LEN.contains(len) {
+                    return Err(algorithms::Error::KeySizeRange.into());
+                }
+                return Ok(Self::Secret(Arc::new(SecretKey::new(algorithms::random::secret(*len)?))));
+            }
+            KeySpec::Pair(Algorithm::MlDsa(set)) => Software::MlDsa(ml_dsa::PrivateKey::generate(*set)?),
+            KeySpec::Pair(Algorithm::Ed25519) => Software::Ed25519(ed25519::PrivateKey::generate()?),
+            KeySpec::Pair(Algorithm::Ecdsa(curve)) => Software::Ecdsa(ecdsa::PrivateKey::generate(*curve)?),
+            KeySpec::Pair(Algorithm::Rsa) => return Err(algorithms::Error::KeySizeRange.into()),
+            KeySpec::Rsa { modulus_bits, public_exponent } => {
+                Software::Rsa(rsa::PrivateKey::generate(*modulus_bits, public_exponent)?)
+            }
+        };
+        key.pairwise_check()?;
+        Ok(Self::import(key))
+    }
+
+    /// Takes an imported private key.
+    pub fn import(key: algorithms::PrivateKey) -> Self {
+        Self::Private(Arc::new(SoftwareKey(key)))
+    }
+}
+
+/// A private key whose bytes are in this process.
+#[derive(Debug)]
+pub(crate) struct SoftwareKey(pub(crate) Software);
+
+impl PrivateKey for SoftwareKey {
+    fn sign(&self, signing: Signing<'_>) -> Result<Vec<u8>, StoreError> {
+        Ok(self.0.sign(signing)?)
+    }
+
+    fn public_key(&self) -> Result<PublicKey, StoreError> {
+        Ok(self.0.public_key()?)
+    }
+
+    fn ml_dsa_tr(&self) -> Option<&[u8; 64]> {
+        match &self.0 {
+            Software::MlDsa(key) => Some(key.public_key().tr()),
+            _ => None,
+        }
+    }
+
+    fn signs_mu_deterministically(&self) -> bool {
+        matches!(&self.0, Software::MlDsa(key) if key.seed().is_some())
+    }
+
+    fn secret_part(&self, part: SecretPart) -> Result<Option<SecretBytes>, StoreError> {
+        Ok(match (part, &self.0) {
+            (SecretPart::Pkcs8, key) => Some(key.to_pkcs8()?),
+            (SecretPart::Value, Software::MlDsa(key)) => Some(key.expanded()?),
+            (SecretPart::Value, Software::Ed25519(key)) => Some(key.seed().clone()),
+            (SecretPart::Value, Software::Ecdsa(key)) => Some(key.scalar()?),
+            (SecretPart::Seed, Software::MlDsa(key)) => key.seed().cloned(),
+            (SecretPart::PrivateExponent, Software::Rsa(key)) => Some(key.components()?.private_exponent),
+            (SecretPart::Crt(which), Software::Rsa(key)) => key.components()?.crt.get(which).cloned(),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,22 @@
+//! Where keys live.
+//!
+//! A [`KeyStore`] is a closed door: what can be reached without a PIN is behind [`KeyStore::public`], everything else
+//! behind [`KeyStore::unlock`]. A [`Vault`] is the room behind the door; dropping it is C_Logout. Long-lived
+//! private-key bytes exist in this crate only.
+
+mod attributes;
+pub mod embedded;
+mod encoding;
+mod error;
+mod keys;
+mod pin;
+mod record;
+mod traits;
+
+pub use attributes::{AttributeType, Attributes, Value};
+pub use encoding::{MAX_LEN as MAX_ATTRIBUTES_LEN, Malformed};
+pub use error::StoreError;
+pub use keys::{KeySpec, NewSecret, PrivateKey, SecretKey, SecretPart};
+pub use pin::{PIN_LEN, Pin};
+pub use record::{Change, Record, RecordId};
+pub use traits::{Admin, Description, KeyStore, Objects, PinState, Role, Vault};

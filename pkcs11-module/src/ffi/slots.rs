@@ -1,0 +1,164 @@
+//! Slot and token management (PKCS#11 v3.2 section 5.5).
+
+use cryptoki_sys as ck;
+use hsm_backends::{Description, PIN_LEN, PinState};
+
+use super::{
+    args::{self, Place},
+    general::{padded, version},
+    guard::{self, exports},
+};
+use crate::{
+    error::{Error, Result},
+    handle::{SessionHandle, SlotId},
+    module::{LIBRARY_VERSION, MANUFACTURER},
+};
+
+exports! {
+    fn C_GetSlotList(
+        _token_present: ck::CK_BBOOL,
+        list: *mut ck::CK_SLOT_ID,
+        count: *mut ck::CK_ULONG,
+    ) |module| {
+        args::fill_list(list, count, &module.slot_ids())
+    }
+
+    fn C_GetSlotInfo(slot: ck::CK_SLOT_ID, info: *mut ck::CK_SLOT_INFO) |module| {
+        let place = Place::new(info)?;
+        let slot = module.slot_info(SlotId(slot))?;
+        place.set(ck::CK_SLOT_INFO {
+            slotDescription: padded(&slot.description),
+            manufacturerID: padded(MANUFACTURER),
+            flags: ck::CKF_TOKEN_PRESENT,
+            hardwareVersion: version((0, 0)),
+            firmwareVersion: version(LIBRARY_VERSION),
+        });
+        Ok(())
+    }
+
+    fn C_GetTokenInfo(slot: ck::CK_SLOT_ID, info: *mut ck::CK_TOKEN_INFO) |module| {
+        let place = Place::new(info)?;
+        let (token, sessions) = module.token_info(SlotId(slot))?;
+        place.set(token_info(&token, sessions));
+        Ok(())
+    }
+
+    fn C_GetMechanismList(
+        slot: ck::CK_SLOT_ID,
+        list: *mut ck::CK_MECHANISM_TYPE,
+        count: *mut ck::CK_ULONG,
+    ) |module| {
+        args::fill_list(list, count, &module.mechanisms(SlotId(slot))?)
+    }
+
+    fn C_GetMechanismInfo(
+        slot: ck::CK_SLOT_ID,
+        kind: ck::CK_MECHANISM_TYPE,
+        info: *mut ck::CK_MECHANISM_INFO,
+    ) |module| {
+        let place = Place::new(info)?;
+        let row = module.mechanism_info(SlotId(slot), kind)?;
+        let (min, max) = row.key_size;
+        place.set(ck::CK_MECHANISM_INFO { ulMinKeySize: min, ulMaxKeySize: max, flags: row.flags });
+        Ok(())
+    }
+
+    fn C_InitToken(
+        slot: ck::CK_SLOT_ID,
+        pin: *mut ck::CK_UTF8CHAR,
+        pin_len: ck::CK_ULONG,
+        label: *mut ck::CK_UTF8CHAR,
+    ) |module| {
+        let pin = args::pin(pin, pin_len)?;
+        let label = args::read(label.cast::<[u8; 32]>())?;
+        module.init_token(SlotId(slot), pin, unpadded(&label)?)
+    }
+
+    fn C_InitPIN(session: ck::CK_SESSION_HANDLE, pin: *mut ck::CK_UTF8CHAR, pin_len: ck::CK_ULONG) |module| {
+        module.init_pin(SessionHandle(session), args::pin(pin, pin_len)?)
+    }
+
+    fn C_SetPIN(
+        session: ck::CK_SESSION_HANDLE,
+        old: *mut ck::CK_UTF8CHAR,
+        old_len: ck::CK_ULONG,
+        new: *mut ck::CK_UTF8CHAR,
+        new_len: ck::CK_ULONG,
+    ) |module| {
+        module.set_pin(SessionHandle(session), args::pin(old, old_len)?, args::pin(new, new_len)?)
+    }
+}
+
+// SAFETY: the name is PKCS#11's own, and no other symbol of this library has it.
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn C_WaitForSlotEvent(
+    flags: ck::CK_FLAGS,
+    slot: *mut ck::CK_SLOT_ID,
+    reserved: *mut std::ffi::c_void,
+) -> ck::CK_RV {
+    guard::blocking_call("C_WaitForSlotEvent", |module| {
+        // SAFETY: the contract of `args`.
+        let place = unsafe { Place::new(slot) }?;
+        if !reserved.is_null() {
+            return Err(Error::ArgumentsBad);
+        }
+        place.set(module.wait_for_slot_event(flags & ck::CKF_DONT_BLOCK != 0)?.0);
+        Ok(())
+    })
+}
+
+fn token_info(token: &Description, (sessions, writing): (u64, u64)) -> ck::CK_TOKEN_INFO {
+    ck::CK_TOKEN_INFO {
+        label: padded(&token.label),
+        manufacturerID: padded(MANUFACTURER),
+        model: padded(token.model),
+        serialNumber: padded(&token.serial),
+        flags: token_flags(token),
+        ulMaxSessionCount: ck::CK_EFFECTIVELY_INFINITE,
+        ulSessionCount: sessions,
+        ulMaxRwSessionCount: ck::CK_EFFECTIVELY_INFINITE,
+        ulRwSessionCount: writing,
+        ulMaxPinLen: *PIN_LEN.end() as ck::CK_ULONG,
+        ulMinPinLen: *PIN_LEN.start() as ck::CK_ULONG,
+        ulTotalPublicMemory: ck::CK_UNAVAILABLE_INFORMATION,
+        ulFreePublicMemory: ck::CK_UNAVAILABLE_INFORMATION,
+        ulTotalPrivateMemory: ck::CK_UNAVAILABLE_INFORMATION,
+        ulFreePrivateMemory: ck::CK_UNAVAILABLE_INFORMATION,
+        hardwareVersion: version((0, 0)),
+        firmwareVersion: version(LIBRARY_VERSION),
+        utcTime: padded(""),
+    }
+}
+
+/// Saved digest states hold no keys, so nothing is needed to restore one (CKF_RESTORE_KEY_NOT_NEEDED).
+fn token_flags(token: &Description) -> ck::CK_FLAGS {
+    let always = ck::CKF_RNG | ck::CKF_LOGIN_REQUIRED | ck::CKF_RESTORE_KEY_NOT_NEEDED;
+    let sometimes = [
+        (token.write_protected, ck::CKF_WRITE_PROTECTED),
+        (token.initialized, ck::CKF_TOKEN_INITIALIZED),
+        (token.user_pin_initialized, ck::CKF_USER_PIN_INITIALIZED),
+    ];
+    let sometimes =
+        sometimes.into_iter().filter(|(holds, _)| *holds).fold(0, |flags, (_, flag)| flags | flag);
+    let user = tries(
+        token.user_pin,
+        [ck::CKF_USER_PIN_COUNT_LOW, ck::CKF_USER_PIN_FINAL_TRY, ck::CKF_USER_PIN_LOCKED],
+    );
+    let so = tries(token.so_pin, [ck::CKF_SO_PIN_COUNT_LOW, ck::CKF_SO_PIN_FINAL_TRY, ck::CKF_SO_PIN_LOCKED]);
+    always | sometimes | user | so
+}
+
+/// The last try is also a low count.
+fn tries(state: PinState, [low, last, locked]: [ck::CK_FLAGS; 3]) -> ck::CK_FLAGS {
+    match state {
+        PinState::Good => 0,
+        PinState::CountLow => low,
+        PinState::FinalTry => low | last,
+        PinState::Locked => locked,
+    }
+}
+
+/// A label without its padding. One that is not UTF-8 is CKR_ARGUMENTS_BAD.
+fn unpadded(label: &[u8; 32]) -> Result<&str> {
+    std::str::from_utf8(label).map(|label| label.trim_end_matches(' ')).map_err(|_| Error::ArgumentsBad)
+}

@@ -1,0 +1,271 @@
+//! The one global: what the process has initialised, and what becomes of it over fork(2).
+//!
+//! Each process has a [`Generation`] of its own. A child finds its parent's, sees by the process id that it is not its
+//! own, and puts a fresh one in place before it takes any lock; the old one is leaked, because its locks, files and
+//! secrets belong to the parent. So a child is a stranger: not initialised, except that one C_Finalize succeeds.
+
+use std::{
+    mem::ManuallyDrop,
+    panic::catch_unwind,
+    path::PathBuf,
+    sync::{
+        Arc, Condvar, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
+    },
+};
+
+use cryptoki_sys as ck;
+
+use super::{
+    mutex::ApplicationMutex,
+    process::{self, ForkHandlers},
+};
+use crate::{
+    Module,
+    config::{Config, Environment},
+    error::{Error, Result},
+    log,
+    sync::{Mutex, RwLock},
+};
+
+/// One run from C_Initialize to C_Finalize. Calls in progress hold it, so it ends with the last of them.
+pub(super) struct Run {
+    pub(super) module: ManuallyDrop<Module>,
+    /// A self-test failed: CKR_DEVICE_ERROR to everything but C_GetInfo and C_Finalize.
+    pub(super) failed: bool,
+    pub(super) mutex: Option<ApplicationMutex>,
+}
+
+/// A fork waits until the stores have closed their files.
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _no_fork =
+            Generation::existing().filter(|generation| generation.is_ours()).map(Generation::no_fork);
+        // SAFETY: this is the only place that drops it, and nothing uses it afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.module) };
+    }
+}
+
+struct Generation {
+    process: u32,
+    forks: u32,
+    run: RwLock<Option<Arc<Run>>>,
+    /// Whether `run` is there, for a child that must not take its parent's lock.
+    initialized: AtomicBool,
+    /// Whether an ancestor was initialised when it forked, and C_Finalize has not been called since.
+    inherited: AtomicBool,
+    /// Every run that may still have files open, finalised or not.
+    living: Mutex<Vec<Weak<Run>>>,
+    /// The runs that wait for the end of a fork, and so also: whether a fork is in progress.
+    forking: Mutex<Option<Vec<Arc<Run>>>>,
+    forked: Condvar,
+}
+
+static CURRENT: AtomicPtr<Generation> = AtomicPtr::new(std::ptr::null_mut());
+/// How often this process and its ancestors were forked off: tells a child from its parent when ids are reused.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+impl Generation {
+    fn new(process: u32, forks: u32, inherited: bool) -> Self {
+        Self {
+            process,
+            forks,
+            run: RwLock::default(),
+            initialized: AtomicBool::new(false),
+            inherited: AtomicBool::new(inherited),
+            living: Mutex::default(),
+            forking: Mutex::default(),
+            forked: Condvar::new(),
+        }
+    }
+
+    /// What the process has, if it has called anything before.
+    fn existing() -> Option<&'static Self> {
+        // SAFETY: the pointer is null or came from Box::into_raw in `current`, and is never freed.
+        unsafe { CURRENT.load(Ordering::Acquire).as_ref() }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.process == std::process::id() && self.forks == FORKS.load(Ordering::Acquire)
+    }
+
+    /// Waits for the end of a fork in progress; none begins while the result is held.
+    fn no_fork(&self) -> MutexGuard<'_, Option<Vec<Arc<Run>>>> {
+        self.forked
+            .wait_while(self.forking.lock(), |forking| forking.is_some())
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current() -> &'static Self {
+        loop {
+            let seen = CURRENT.load(Ordering::Acquire);
+            // SAFETY: as in `existing`.
+            let existing = unsafe { seen.as_ref() };
+            if let Some(generation) = existing.filter(|generation| generation.is_ours()) {
+                return generation;
+            }
+            let inherited = existing.is_some_and(|parent| {
+                parent.initialized.load(Ordering::Acquire) || parent.inherited.load(Ordering::Acquire)
+            });
+            let fresh = Self::new(std::process::id(), FORKS.load(Ordering::Acquire), inherited);
+            let fresh = Box::into_raw(Box::new(fresh));
+            if CURRENT.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                // SAFETY: another thread was faster, and nobody has seen this one.
+                drop(unsafe { Box::from_raw(fresh) });
+            }
+        }
+    }
+}
+
+/// The run of this process, or CKR_CRYPTOKI_NOT_INITIALIZED.
+pub(super) fn running() -> Result<Arc<Run>> {
+    Generation::current().run.read().clone().ok_or(Error::CryptokiNotInitialized)
+}
+
+/// C_Initialize: one run at a time.
+///
+/// # Safety
+/// The mutex functions in `args` are those of PKCS#11.
+pub(super) unsafe fn initialize(args: &ck::CK_C_INITIALIZE_ARGS) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe { initialize_with(args, &Environment::of_process(), algorithms::self_test::run) }
+}
+
+/// [`initialize`] with what a test must hold.
+///
+/// # Safety
+/// As for [`initialize`].
+pub(super) unsafe fn initialize_with(
+    args: &ck::CK_C_INITIALIZE_ARGS,
+    environment: &Environment,
+    self_test: fn() -> std::result::Result<(), algorithms::Error>,
+) -> Result<()> {
+    if !args.pReserved.is_null() {
+        return Err(Error::ArgumentsBad);
+    }
+    let generation = Generation::current();
+    let mut run = generation.run.write();
+    match run.as_ref() {
+        Some(run) if run.failed => return Err(Error::DeviceError),
+        Some(_) => return Err(Error::CryptokiAlreadyInitialized),
+        None => {}
+    }
+    // SAFETY: the caller's promise.
+    let mutex = unsafe { ApplicationMutex::requested(args) }?;
+    let (config, file) = configuration(environment)?;
+    if !process::on_fork(&ForkHandlers { before: before_fork, in_parent: after_fork, in_child: new_child }) {
+        return Err(Error::HostMemory);
+    }
+    let failed = !has_passed(self_test);
+    let new = Arc::new(Run { module: ManuallyDrop::new(Module::new(config, file)), failed, mutex });
+    let mut living = generation.living.lock();
+    living.retain(|run| run.strong_count() > 0);
+    living.push(Arc::downgrade(&new));
+    *run = Some(new);
+    generation.initialized.store(true, Ordering::Release);
+    generation.inherited.store(false, Ordering::Release);
+    log::info(format_args!("initialised, version {}", env!("CARGO_PKG_VERSION")));
+    if failed { Err(Error::DeviceError) } else { Ok(()) }
+}
+
+/// C_Finalize. Calls in other threads go on to their end on the run that they hold.
+pub(super) fn finalize() -> Result<()> {
+    let generation = Generation::current();
+    let run = generation.run.write().take();
+    generation.initialized.store(false, Ordering::Release);
+    match run {
+        Some(run) => {
+            run.module.finalize();
+            log::info(format_args!("finalised"));
+            Ok(())
+        }
+        None if generation.inherited.swap(false, Ordering::AcqRel) => Ok(()),
+        None => Err(Error::CryptokiNotInitialized),
+    }
+}
+
+/// A configuration that cannot be read is CKR_FUNCTION_FAILED; the reason goes to the log that TRELLIS_LOG asks for,
+/// since there is no other.
+fn configuration(environment: &Environment) -> Result<(Config, Option<PathBuf>)> {
+    let wanted = environment.log.as_deref().map(str::parse::<log::Setting>);
+    let from_environment = wanted.clone().and_then(|wanted| wanted.ok());
+    log::configure(&from_environment.clone().unwrap_or_default());
+    let (config, file) = Config::load(environment).map_err(|error| {
+        log::error(format_args!("{error}"));
+        Error::FunctionFailed
+    })?;
+    let configured = config.log.clone().unwrap_or_default();
+    log::configure(&match from_environment {
+        Some(setting) => log::Setting { file: setting.file.or(configured.file), ..setting },
+        None => configured,
+    });
+    if let Some(Err(message)) = wanted {
+        log::warn(format_args!("TRELLIS_LOG is ignored: {message}"));
+    }
+    match &file {
+        Some(file) => log::info(format_args!("configuration: {}", file.display())),
+        None => log::info(format_args!("configuration: none, defaults apply")),
+    }
+    if config.slots.is_empty() {
+        log::warn(format_args!(
+            "there is no slot: no configuration was found and no home directory is known"
+        ));
+    }
+    Ok((config, file))
+}
+
+/// Runs the self-test until it has passed once in this process or an ancestor.
+fn has_passed(self_test: fn() -> std::result::Result<(), algorithms::Error>) -> bool {
+    static PASSED: AtomicBool = AtomicBool::new(false);
+    let real = std::ptr::fn_addr_eq(self_test, algorithms::self_test::run as fn() -> _);
+    if real && PASSED.load(Ordering::Acquire) {
+        return true;
+    }
+    match self_test() {
+        Ok(()) => {
+            PASSED.fetch_or(real, Ordering::AcqRel);
+            true
+        }
+        Err(error) => {
+            log::error(format_args!("self-test failed: {error}; every function answers CKR_DEVICE_ERROR"));
+            false
+        }
+    }
+}
+
+/// In the parent, before fork(2): every store closes its files, so that the child inherits none. Forks of several
+/// threads wait for each other. Key memory goes last, for closing a store may free some.
+extern "C" fn before_fork() {
+    let _ = catch_unwind(|| {
+        if let Some(generation) = Generation::existing().filter(|generation| generation.is_ours()) {
+            let mut forking = generation.no_fork();
+            let runs: Vec<_> = generation.living.lock().iter().filter_map(Weak::upgrade).collect();
+            for run in &runs {
+                run.module.slots.values().for_each(|slot| slot.store.before_fork());
+            }
+            *forking = Some(runs);
+        }
+    });
+    algorithms::memory::fork_prepare();
+}
+
+/// In the parent, after fork(2).
+extern "C" fn after_fork() {
+    algorithms::memory::fork_parent();
+    let _ = catch_unwind(|| {
+        let Some(generation) = Generation::existing().filter(|generation| generation.is_ours()) else {
+            return;
+        };
+        let runs = generation.forking.lock().take();
+        for run in runs.iter().flatten() {
+            run.module.slots.values().for_each(|slot| slot.store.after_fork());
+        }
+        generation.forked.notify_all();
+    });
+}
+
+/// In the child: nothing but to know it. The parent's generation, with its locks as they stood, is never touched.
+extern "C" fn new_child() {
+    algorithms::memory::fork_child();
+    FORKS.fetch_add(1, Ordering::AcqRel);
+}

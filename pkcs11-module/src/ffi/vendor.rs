@@ -1,0 +1,109 @@
+//! The interface "Vendor Trellis" 1.0 (docs/vendor-interface.md): what an administrator needs and the standard has no
+//! function for.
+
+use std::{ffi::CStr, os::unix::ffi::OsStrExt, path::Path};
+
+use cryptoki_sys as ck;
+
+use super::{
+    args::{self, Destination},
+    guard,
+};
+use crate::{
+    error::{Error, Result},
+    handle::SlotId,
+};
+
+/// The interface's name for C_GetInterface.
+pub(super) const NAME: &CStr = c"Vendor Trellis";
+
+/// `flags` of T_RestoreToken: the token that is there may be replaced.
+const REPLACE: ck::CK_FLAGS = 1;
+
+type Backup = unsafe extern "C" fn(
+    ck::CK_SLOT_ID,
+    *mut ck::CK_UTF8CHAR,
+    ck::CK_ULONG,
+    *mut ck::CK_UTF8CHAR,
+    ck::CK_ULONG,
+) -> ck::CK_RV;
+type Restore = unsafe extern "C" fn(
+    ck::CK_SLOT_ID,
+    *mut ck::CK_UTF8CHAR,
+    ck::CK_ULONG,
+    *mut ck::CK_UTF8CHAR,
+    ck::CK_ULONG,
+    ck::CK_FLAGS,
+) -> ck::CK_RV;
+type Status = unsafe extern "C" fn(ck::CK_SLOT_ID, *mut ck::CK_UTF8CHAR, *mut ck::CK_ULONG) -> ck::CK_RV;
+
+/// T_FUNCTION_LIST.
+#[repr(C)]
+#[expect(non_snake_case, reason = "the names are those of the C interface")]
+pub(super) struct FunctionList {
+    version: ck::CK_VERSION,
+    T_BackupToken: Backup,
+    T_RestoreToken: Restore,
+    T_Status: Status,
+}
+
+pub(super) static LIST: FunctionList = FunctionList {
+    version: ck::CK_VERSION { major: 1, minor: 0 },
+    T_BackupToken: backup_token,
+    T_RestoreToken: restore_token,
+    T_Status: status,
+};
+
+unsafe extern "C" fn backup_token(
+    slot: ck::CK_SLOT_ID,
+    path: *mut ck::CK_UTF8CHAR,
+    path_len: ck::CK_ULONG,
+    passphrase: *mut ck::CK_UTF8CHAR,
+    passphrase_len: ck::CK_ULONG,
+) -> ck::CK_RV {
+    guard::module_call("T_BackupToken", |module| {
+        // SAFETY: the contract of `args`.
+        let (path, passphrase) = unsafe { (file(path, path_len)?, args::pin(passphrase, passphrase_len)?) };
+        module.backup_token(SlotId(slot), path, passphrase)
+    })
+}
+
+unsafe extern "C" fn restore_token(
+    slot: ck::CK_SLOT_ID,
+    path: *mut ck::CK_UTF8CHAR,
+    path_len: ck::CK_ULONG,
+    passphrase: *mut ck::CK_UTF8CHAR,
+    passphrase_len: ck::CK_ULONG,
+    flags: ck::CK_FLAGS,
+) -> ck::CK_RV {
+    guard::module_call("T_RestoreToken", |module| {
+        // SAFETY: the contract of `args`.
+        let (path, passphrase) = unsafe { (file(path, path_len)?, args::pin(passphrase, passphrase_len)?) };
+        if flags & !REPLACE != 0 {
+            return Err(Error::ArgumentsBad);
+        }
+        module.restore_token(SlotId(slot), path, passphrase, flags & REPLACE != 0)
+    })
+}
+
+/// Works in the error state too, for that is when it is wanted.
+unsafe extern "C" fn status(
+    slot: ck::CK_SLOT_ID,
+    json: *mut ck::CK_UTF8CHAR,
+    json_len: *mut ck::CK_ULONG,
+) -> ck::CK_RV {
+    guard::run_call("T_Status", |run| {
+        // SAFETY: the contract of `args`.
+        let out = unsafe { Destination::new(json, json_len) }?;
+        let slot = (slot != ck::CK_UNAVAILABLE_INFORMATION).then_some(SlotId(slot));
+        let status = run.module.status(slot, !run.failed)?.to_string();
+        out.fill(|out| Ok(out.write(status.as_bytes())))
+    })
+}
+
+/// A path: an absolute one, for whose working directory would a relative one be of?
+unsafe fn file<'a>(path: *const u8, len: ck::CK_ULONG) -> Result<&'a Path> {
+    // SAFETY: passed on.
+    let path = Path::new(std::ffi::OsStr::from_bytes(unsafe { args::bytes(path, len) }?));
+    if path.is_absolute() { Ok(path) } else { Err(Error::ArgumentsBad) }
+}

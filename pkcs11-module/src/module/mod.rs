@@ -1,0 +1,133 @@
+//! One run of the module from C_Initialize to C_Finalize: a plain value; the only global is the boundary's.
+//!
+//! The functions of the standard are methods, one file per chapter of section 5.
+
+mod cipher;
+mod digest;
+mod general;
+mod keys;
+mod message;
+mod objects;
+mod random;
+mod sessions;
+mod sign;
+mod slots;
+mod status;
+mod tokens;
+mod verify;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use hsm_backends::{
+    KeyStore, RecordId, StoreError,
+    embedded::{EmbeddedStore, Options},
+};
+
+use crate::{
+    config::{Config, SlotConfig, StoreKind},
+    error::{Error, Result},
+    handle::{SessionHandle, SlotId},
+    log,
+    mechanism::{self, Mechanism, ParameterKind},
+    object,
+    session::{Session, Sessions},
+    slot::Slot,
+    sync::Event,
+};
+
+pub use general::{Info, LIBRARY_VERSION, MANUFACTURER};
+pub use sessions::{SessionInfo, UserType};
+
+/// One run of the module.
+#[derive(Debug)]
+pub struct Module {
+    /// What the configuration says.
+    pub config: Config,
+    /// The file it was read from.
+    pub config_file: Option<PathBuf>,
+    pub(crate) slots: BTreeMap<SlotId, Arc<Slot>>,
+    pub(crate) sessions: Sessions,
+    pub(crate) finalized: Event,
+}
+
+impl Module {
+    /// A module with the slots of its configuration. No store is opened yet.
+    pub fn new(config: Config, config_file: Option<PathBuf>) -> Self {
+        let slots = config.slots().map(|(id, slot)| Slot::new(id, store(slot), description(slot))).collect();
+        Self::with_slots(config, config_file, slots)
+    }
+
+    /// A module with the slots given.
+    pub fn with_slots(config: Config, config_file: Option<PathBuf>, slots: Vec<Slot>) -> Self {
+        for slot in &slots {
+            let allowed =
+                mechanism::MECHANISMS.iter().map(|row| row.kind).filter(|kind| config.allows(*kind));
+            object::install(&slot.objects, allowed);
+        }
+        let slots = slots.into_iter().map(|slot| (slot.id, Arc::new(slot))).collect();
+        Self { config, config_file, slots, sessions: Sessions::default(), finalized: Event::default() }
+    }
+
+    /// The slot of an id, or CKR_SLOT_ID_INVALID.
+    pub(crate) fn slot(&self, id: SlotId) -> Result<&Arc<Slot>> {
+        self.slots.get(&id).ok_or(Error::SlotIdInvalid)
+    }
+
+    /// The session of a handle, or CKR_SESSION_HANDLE_INVALID.
+    pub(crate) fn session(&self, handle: SessionHandle) -> Result<Arc<Session>> {
+        self.sessions.session(handle)
+    }
+
+    /// The table row of a mechanism; CKR_MECHANISM_INVALID when it is unknown or not allowed.
+    pub fn mechanism(&self, kind: u64) -> Result<&'static Mechanism> {
+        mechanism::row(kind).filter(|_| self.config.allows(kind)).ok_or(Error::MechanismInvalid)
+    }
+
+    /// Which parameters a mechanism takes; CKR_MECHANISM_INVALID when it is unknown or not allowed. The boundary asks
+    /// this before it reads the caller's struct.
+    pub fn parameter_kind(&self, mechanism: u64) -> Result<ParameterKind> {
+        Ok(self.mechanism(mechanism)?.parameter)
+    }
+
+    /// Ends the logins to tokens that have been initialised anew or restored since. The boundary calls this when a
+    /// function has met one (CKR_DEVICE_REMOVED).
+    pub(crate) fn leave_replaced_tokens(&self) {
+        for slot in self.slots.values() {
+            let replaced = slot
+                .vault()
+                .is_some_and(|vault| matches!(vault.read(RecordId([0; 16])), Err(StoreError::TokenReplaced)));
+            if replaced {
+                log::warn(format_args!("slot {}: the token was replaced; logged out", slot.id.0));
+                slot.log_out();
+                self.end_private_operations(slot.id);
+            }
+        }
+    }
+}
+
+fn store(slot: &SlotConfig) -> Box<dyn KeyStore> {
+    match slot.store {
+        StoreKind::Embedded => {
+            let options = Options { directory: slot.path.clone(), pin_tries: slot.pin_tries };
+            Box::new(EmbeddedStore::new(options))
+        }
+    }
+}
+
+/// The configured description, or the end of the path: what of it fits into 64 bytes.
+fn description(slot: &SlotConfig) -> String {
+    slot.description.clone().unwrap_or_else(|| {
+        let text = format!("Trellis {}", tail(&slot.path, 56));
+        text.chars().filter(|c| !c.is_control()).collect()
+    })
+}
+
+fn tail(path: &Path, len: usize) -> String {
+    let text = path.to_string_lossy();
+    let start = (text.len().saturating_sub(len)..=text.len()).find(|at| text.is_char_boundary(*at));
+    text[start.unwrap_or(0)..].to_owned()
+}

@@ -1,0 +1,141 @@
+//! Objects (PKCS#11 v3.2 section 4): token objects live in the store, session objects in memory, and profiles and
+//! mechanisms are built in. All have handles in one [`ObjectTable`] per slot.
+
+mod built_in;
+pub(crate) mod certificate;
+pub(crate) mod change;
+pub(crate) mod curves;
+mod der;
+pub(crate) mod find;
+pub(crate) mod generate;
+mod material;
+pub(crate) mod new;
+pub(crate) mod read;
+mod table;
+pub(crate) mod wrap;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+
+use algorithms::PublicKey;
+use cryptoki_sys as ck;
+use hsm_backends::{Attributes, NewSecret, PrivateKey, Record, RecordId, SecretKey};
+
+pub use built_in::install;
+pub use table::{Entry, ObjectTable, of_session};
+
+use crate::{
+    error::{Error, Result},
+    handle::{ObjectHandle, SessionHandle},
+    slot::Slot,
+    sync::RwLock,
+};
+
+/// A session object. It dies with its session, and at logout if it is private.
+#[derive(Debug)]
+pub struct SessionObject {
+    /// The session that made it.
+    pub session: SessionHandle,
+    /// Its name, of which CKA_UNIQUE_ID is made.
+    pub id: RecordId,
+    /// Its attributes; C_SetAttributeValue replaces the whole list.
+    pub attributes: RwLock<Arc<Attributes>>,
+    /// Its secret. Copies share it.
+    pub secret: Option<NewSecret>,
+    /// Its public key, opened at the first use.
+    pub public_key: OnceLock<Arc<PublicKey>>,
+}
+
+/// An object as one call sees it: resolved, visible, and with the attributes it has now.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Its handle.
+    pub handle: ObjectHandle,
+    /// Where it lives.
+    pub source: Source,
+}
+
+/// Where an object lives.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// In the store.
+    Token(Arc<Record>),
+    /// In memory; with the attributes of the moment.
+    Session(Arc<SessionObject>, Arc<Attributes>),
+    /// Built in: CKO_PROFILE, CKO_MECHANISM.
+    BuiltIn(Arc<Attributes>),
+}
+
+impl Object {
+    /// Resolves a handle. A handle that names nothing, or nothing that is visible to this application now, is
+    /// CKR_OBJECT_HANDLE_INVALID.
+    pub fn resolve(slot: &Slot, handle: ObjectHandle) -> Result<Self> {
+        let source = match slot.objects.entry(handle).ok_or(Error::ObjectHandleInvalid)? {
+            Entry::Token(id) => Source::Token(slot.visible(|objects| objects.read(id))?),
+            Entry::Session(object) => {
+                let attributes = object.attributes.read().clone();
+                Source::Session(object, attributes)
+            }
+            Entry::BuiltIn(attributes) => Source::BuiltIn(attributes),
+        };
+        Ok(Self { handle, source })
+    }
+
+    /// Everything but the secret attributes.
+    pub fn attributes(&self) -> &Attributes {
+        match &self.source {
+            Source::Token(record) => &record.attributes,
+            Source::Session(_, attributes) | Source::BuiltIn(attributes) => attributes,
+        }
+    }
+
+    /// The private key behind the object. Where there is none: CKR_KEY_HANDLE_INVALID.
+    pub fn private_key(&self, slot: &Slot) -> Result<Arc<dyn PrivateKey>> {
+        match &self.source {
+            Source::Token(record) => Ok(slot.user_vault()?.private_key(record.id)?),
+            Source::Session(object, _) => match &object.secret {
+                Some(NewSecret::Private(key)) => Ok(key.clone()),
+                _ => Err(Error::KeyHandleInvalid),
+            },
+            Source::BuiltIn(_) => Err(Error::KeyHandleInvalid),
+        }
+    }
+
+    /// The secret key behind the object. Where there is none: CKR_KEY_HANDLE_INVALID.
+    pub fn secret_key(&self, slot: &Slot) -> Result<Arc<SecretKey>> {
+        match &self.source {
+            Source::Token(record) => Ok(slot.user_vault()?.secret_key(record.id)?),
+            Source::Session(object, _) => match &object.secret {
+                Some(NewSecret::Secret(key)) => Ok(key.clone()),
+                _ => Err(Error::KeyHandleInvalid),
+            },
+            Source::BuiltIn(_) => Err(Error::KeyHandleInvalid),
+        }
+    }
+
+    /// The public key that the object's attributes hold, opened once per version of the object. An object that is no
+    /// public key: CKR_KEY_HANDLE_INVALID.
+    pub fn public_key(&self, slot: &Slot) -> Result<Arc<PublicKey>> {
+        let open = || -> Result<Arc<PublicKey>> {
+            let attributes = self.attributes();
+            if attributes.ulong(ck::CKA_CLASS) != Some(ck::CKO_PUBLIC_KEY) {
+                return Err(Error::KeyHandleInvalid);
+            }
+            let spki = attributes.bytes(ck::CKA_PUBLIC_KEY_INFO).ok_or(Error::KeyHandleInvalid)?;
+            Ok(Arc::new(PublicKey::from_spki(spki)?))
+        };
+        match &self.source {
+            Source::Token(record) => slot.objects.public_key(record, open),
+            Source::Session(object, _) => match object.public_key.get() {
+                Some(key) => Ok(key.clone()),
+                None => {
+                    let key = open()?;
+                    Ok(object.public_key.get_or_init(|| key).clone())
+                }
+            },
+            Source::BuiltIn(_) => Err(Error::KeyHandleInvalid),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! C_GetAttributeValue: who may see what.
+
+use algorithms::SecretBytes;
+use cryptoki_sys as ck;
+use hsm_backends::{AttributeType, Attributes, RecordId, SecretPart, Value};
+use zeroize::Zeroizing;
+
+use crate::{
+    attribute::{self, Attribute, Fallback, Form, ObjectKind, PairType, notes, row},
+    error::Result,
+    slot::Slot,
+    template::Answer,
+};
+
+use super::{Object, Source, der};
+
+/// The answer for one attribute of an object. Ed25519 points are raw unless `ec_point_der`.
+pub(crate) fn answer(
+    object: &Object,
+    slot: &Slot,
+    kind: AttributeType,
+    ec_point_der: bool,
+) -> Result<Answer> {
+    let attributes = object.attributes();
+    let Some((of, row)) = ObjectKind::of(attributes).and_then(|of| Some((of, row(kind, of)?))) else {
+        return Ok(Answer::TypeInvalid);
+    };
+    if row.has(notes::N7) {
+        return secret(object, slot, of, kind);
+    }
+    let edwards =
+        matches!(of, ObjectKind::Public(PairType::EcEdwards) | ObjectKind::Private(PairType::EcEdwards));
+    Ok(match attributes.value(kind) {
+        _ if kind == ck::CKA_UNIQUE_ID => unique_id(object).map_or(Answer::TypeInvalid, shown),
+        Some(Value::Bytes(point)) if kind == ck::CKA_EC_POINT && edwards && ec_point_der => {
+            shown(der::octet_string(point))
+        }
+        Some(value) => attribute::answer(value),
+        None => absent(row),
+    })
+}
+
+fn absent(row: &Attribute) -> Answer {
+    match (row.fallback, row.form) {
+        (Fallback::EmptyList, Form::Template) => Answer::Template(Vec::new()),
+        (Fallback::EmptyList, _) => shown(Vec::new()),
+        _ => Answer::TypeInvalid,
+    }
+}
+
+fn shown(bytes: Vec<u8>) -> Answer {
+    Answer::Value(Zeroizing::new(bytes))
+}
+
+/// CKA_UNIQUE_ID: the record's id in lower-case hexadecimal.
+fn unique_id(object: &Object) -> Option<Vec<u8>> {
+    match &object.source {
+        Source::Token(record) => Some(hexadecimal(record.id)),
+        Source::Session(object, _) => Some(hexadecimal(object.id)),
+        Source::BuiltIn(_) => None,
+    }
+}
+
+/// The text of an id.
+pub(crate) fn hexadecimal(id: RecordId) -> Vec<u8> {
+    id.0.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()
+}
+
+/// The id of a text, if it is one.
+pub(crate) fn record_id(text: &[u8]) -> Option<RecordId> {
+    let mut id = [0; 16];
+    let (pairs, []) = text.as_chunks::<2>() else { return None };
+    if pairs.len() != id.len() {
+        return None;
+    }
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    for (byte, [high, low]) in id.iter_mut().zip(pairs) {
+        *byte = (digit(*high)? << 4) | digit(*low)?;
+    }
+    Some(RecordId(id))
+}
+
+fn secret(object: &Object, slot: &Slot, of: ObjectKind, kind: AttributeType) -> Result<Answer> {
+    if !is_readable(object.attributes()) {
+        return Ok(Answer::Sensitive);
+    }
+    let part: Option<SecretBytes> = match (of, part(kind)) {
+        (ObjectKind::Secret(_), _) => Some(object.secret_key(slot)?.bytes().clone()),
+        (_, Some(part)) => object.private_key(slot)?.secret_part(part)?,
+        (_, None) => None,
+    };
+    Ok(part.map_or(Answer::TypeInvalid, |part| shown(part.expose().to_vec())))
+}
+
+/// Whether the secret attributes of a key may be revealed.
+fn is_readable(attributes: &Attributes) -> bool {
+    !attributes.flag(ck::CKA_SENSITIVE) && attributes.flag(ck::CKA_EXTRACTABLE)
+}
+
+fn part(kind: AttributeType) -> Option<SecretPart> {
+    Some(match kind {
+        ck::CKA_VALUE => SecretPart::Value,
+        ck::CKA_SEED => SecretPart::Seed,
+        ck::CKA_PRIVATE_EXPONENT => SecretPart::PrivateExponent,
+        ck::CKA_PRIME_1 => SecretPart::Crt(0),
+        ck::CKA_PRIME_2 => SecretPart::Crt(1),
+        ck::CKA_EXPONENT_1 => SecretPart::Crt(2),
+        ck::CKA_EXPONENT_2 => SecretPart::Crt(3),
+        ck::CKA_COEFFICIENT => SecretPart::Crt(4),
+        _ => return None,
+    })
+}
+
+/// C_GetObjectSize: the bytes of every attribute that is kept, with 16 for the type and length of each.
+pub(crate) fn size(attributes: &Attributes) -> u64 {
+    attributes.iter().map(|(_, value)| 16 + attribute::size(value)).sum()
+}

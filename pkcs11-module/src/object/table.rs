@@ -1,0 +1,141 @@
+//! Handles of one slot's objects: the same record has the same handle for as long as the module is initialised.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use algorithms::PublicKey;
+use hsm_backends::{Attributes, Record, RecordId};
+
+use crate::{
+    error::Result,
+    handle::{HandleMap, ObjectHandle, SessionHandle, fresh},
+    sync::{Mutex, RwLock},
+};
+
+use super::SessionObject;
+
+/// What a handle names.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// A record of the store, which may have been destroyed by another process since.
+    Token(RecordId),
+    /// A session object.
+    Session(Arc<SessionObject>),
+    /// A profile or mechanism object.
+    BuiltIn(Arc<Attributes>),
+}
+
+/// The handles of one slot, and the public keys of its token objects that were used last.
+#[derive(Debug, Default)]
+pub struct ObjectTable {
+    maps: RwLock<Maps>,
+    public_keys: Mutex<HashMap<RecordId, (u64, Arc<PublicKey>)>>,
+}
+
+/// How many opened public keys are kept: an ML-DSA-87 key takes some 60 KB when it is expanded.
+const OPEN_PUBLIC_KEYS: usize = 64;
+
+/// Session and built-in objects stand apart, so that a search among them does not walk over thousands of records.
+#[derive(Debug, Default)]
+struct Maps {
+    tokens: HandleMap<ObjectHandle, RecordId>,
+    records: HashMap<RecordId, ObjectHandle>,
+    sessions: BTreeMap<ObjectHandle, Arc<SessionObject>>,
+    built_in: BTreeMap<ObjectHandle, Arc<Attributes>>,
+}
+
+impl ObjectTable {
+    /// What a handle names.
+    pub fn entry(&self, handle: ObjectHandle) -> Option<Entry> {
+        let maps = self.maps.read();
+        let token = maps.tokens.get(&handle).map(|id| Entry::Token(*id));
+        token
+            .or_else(|| maps.sessions.get(&handle).cloned().map(Entry::Session))
+            .or_else(|| maps.built_in.get(&handle).cloned().map(Entry::BuiltIn))
+    }
+
+    /// The handle of a record, given at the first call.
+    pub fn token_object(&self, id: RecordId) -> ObjectHandle {
+        if let Some(handle) = self.maps.read().records.get(&id) {
+            return *handle;
+        }
+        let mut maps = self.maps.write();
+        let handle = *maps.records.entry(id).or_insert_with(|| ObjectHandle(fresh()));
+        maps.tokens.insert(handle, id);
+        handle
+    }
+
+    /// Takes in a session object.
+    pub fn add_session_object(&self, object: Arc<SessionObject>) -> ObjectHandle {
+        let handle = ObjectHandle(fresh());
+        self.maps.write().sessions.insert(handle, object);
+        handle
+    }
+
+    /// Takes in a built-in object.
+    pub fn add_built_in(&self, attributes: Arc<Attributes>) -> ObjectHandle {
+        let handle = ObjectHandle(fresh());
+        self.maps.write().built_in.insert(handle, attributes);
+        handle
+    }
+
+    /// Forgets one handle, because its object was destroyed. Of two callers one is told that it was there.
+    pub fn remove(&self, handle: ObjectHandle) -> bool {
+        let mut maps = self.maps.write();
+        if let Some(id) = maps.tokens.remove(&handle) {
+            maps.records.remove(&id);
+            return true;
+        }
+        maps.sessions.remove(&handle).is_some()
+    }
+
+    /// Forgets the session objects for which `gone` says so: their session was closed, or the user logged out.
+    pub fn remove_session_objects(&self, gone: impl Fn(&SessionObject) -> bool) {
+        self.maps.write().sessions.retain(|_, object| !gone(object));
+    }
+
+    /// Forgets the handles of token objects for which `gone` says so. After a logout the handles of private objects
+    /// are invalid for good (PKCS#11 v3.2, C_Logout).
+    pub fn remove_token_objects(&self, gone: impl Fn(RecordId) -> bool) {
+        let mut maps = self.maps.write();
+        maps.records.retain(|id, _| !gone(*id));
+        maps.tokens.retain(|_, id| !gone(*id));
+    }
+
+    /// The opened public key of a record at its version; `open` opens it if it is not here.
+    pub(super) fn public_key(
+        &self,
+        record: &Record,
+        open: impl FnOnce() -> Result<Arc<PublicKey>>,
+    ) -> Result<Arc<PublicKey>> {
+        if let Some((version, key)) = self.public_keys.lock().get(&record.id)
+            && *version == record.version
+        {
+            return Ok(key.clone());
+        }
+        let key = open()?;
+        let mut kept = self.public_keys.lock();
+        if kept.len() >= OPEN_PUBLIC_KEYS {
+            kept.clear();
+        }
+        kept.insert(record.id, (record.version, key.clone()));
+        Ok(key)
+    }
+
+    /// The session objects in order of their handles.
+    pub fn session_objects(&self) -> Vec<(ObjectHandle, Arc<SessionObject>)> {
+        self.maps.read().sessions.iter().map(|(handle, object)| (*handle, object.clone())).collect()
+    }
+
+    /// The built-in objects in order of their handles.
+    pub fn built_in(&self) -> Vec<(ObjectHandle, Arc<Attributes>)> {
+        self.maps.read().built_in.iter().map(|(handle, attributes)| (*handle, attributes.clone())).collect()
+    }
+}
+
+/// Whether a session object belongs to a session.
+pub fn of_session(handle: SessionHandle) -> impl Fn(&SessionObject) -> bool {
+    move |object| object.session == handle
+}

@@ -1,0 +1,271 @@
+//! C_WrapKey and C_UnwrapKey with their Authenticated forms (PKCS#11 v3.2 section 5.18), under AES keys. Private keys
+//! travel as PKCS#8. An unwrapped key is never easier to get at than a new one would be: docs/decisions/0005-wrapping.md.
+
+use algorithms::{
+    PrivateKey, SecretBytes,
+    aes::{self, Cipher, Direction, Mode},
+};
+use cryptoki_sys as ck;
+use hsm_backends::{Attributes, SecretPart, Value};
+use zeroize::Zeroizing;
+
+use crate::{
+    attribute::{Given, ObjectKind, Origin, because, notes, row},
+    error::{Error, Result},
+    handle::ObjectHandle,
+    mechanism::{self, MechanismCall, Parameters, Scheme},
+    operation::key_use::{self, KeyUse},
+    session::Session,
+    template::Template,
+};
+
+use super::{
+    Object, material,
+    new::{self, NewObject},
+};
+
+/// The wrapped form of `key`. `associated_data` is there for C_WrapKeyAuthenticated.
+pub(crate) fn wrap(
+    session: &Session,
+    call: &MechanismCall,
+    wrapping_key: ObjectHandle,
+    key: ObjectHandle,
+    associated_data: Option<&[u8]>,
+) -> Result<Vec<u8>> {
+    let slot = &session.slot;
+    let wrapper = work(call, associated_data)?;
+    let wrapping =
+        wrapping_object(session, call, wrapping_key, KeyUse::Wrap).map_err(|error| match error {
+            Error::KeyHandleInvalid => Error::WrappingKeyHandleInvalid,
+            Error::KeyTypeInconsistent => Error::WrappingKeyTypeInconsistent,
+            error => error,
+        })?;
+    let object = Object::resolve(slot, key).map_err(|error| match error {
+        Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
+        error => error,
+    })?;
+    let kind = ObjectKind::of(object.attributes()).ok_or(Error::KeyHandleInvalid)?;
+    may_wrap(wrapping.attributes(), object.attributes(), kind)?;
+    let secret = match kind {
+        ObjectKind::Private(_) => {
+            object.private_key(slot)?.secret_part(SecretPart::Pkcs8)?.ok_or(Error::KeyNotWrappable)?
+        }
+        _ => object.secret_key(slot)?.bytes().clone(),
+    };
+    wrapper.wrap(wrapping.secret_key(slot)?.bytes(), &secret)
+}
+
+/// Whether the owner of `key` and the owner of the wrapping key let one leave under the other.
+fn may_wrap(wrapping: &Attributes, key: &Attributes, kind: ObjectKind) -> Result<()> {
+    match kind {
+        ObjectKind::Private(_) | ObjectKind::Secret(_) => {}
+        ObjectKind::Public(_) => return Err(Error::KeyNotWrappable),
+        _ => return Err(Error::KeyHandleInvalid),
+    }
+    if !key.flag(ck::CKA_EXTRACTABLE) {
+        return Err(because(Error::KeyUnextractable, format_args!("CKA_EXTRACTABLE is false")));
+    }
+    if key.flag(ck::CKA_WRAP_WITH_TRUSTED) && !wrapping.flag(ck::CKA_TRUSTED) {
+        let why = format_args!("CKA_WRAP_WITH_TRUSTED is true and the wrapping key has no CKA_TRUSTED");
+        return Err(because(Error::KeyNotWrappable, why));
+    }
+    match wrapping.value(ck::CKA_WRAP_TEMPLATE) {
+        Some(Value::Template(template)) if !key.matches(template) => {
+            let why = format_args!("the key does not match the wrapping key's CKA_WRAP_TEMPLATE");
+            Err(because(Error::KeyHandleInvalid, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Unwraps a key into a new object. `associated_data` is there for C_UnwrapKeyAuthenticated.
+pub(crate) fn unwrap(
+    session: &Session,
+    call: &MechanismCall,
+    unwrapping_key: ObjectHandle,
+    wrapped: &[u8],
+    template: &Template<'_>,
+    associated_data: Option<&[u8]>,
+) -> Result<NewObject> {
+    let unwrapper = work(call, associated_data)?;
+    // A length that is wrong inside CBC padding must look like padding that is wrong.
+    let wrong_len = match unwrapper {
+        Work::Cipher(Mode::CbcPad { .. }) => Error::WrappedKeyInvalid,
+        _ => Error::WrappedKeyLenRange,
+    };
+    let unwrapping =
+        wrapping_object(session, call, unwrapping_key, KeyUse::Unwrap).map_err(|error| match error {
+            Error::KeyHandleInvalid => Error::UnwrappingKeyHandleInvalid,
+            Error::KeyTypeInconsistent => Error::UnwrappingKeyTypeInconsistent,
+            error => error,
+        })?;
+    let kind = ObjectKind::named_by(template)?;
+    if !kind.has_secret() {
+        return Err(Error::TemplateInconsistent);
+    }
+    let mut attributes = Given::parse(template, kind, Origin::Unwrap)?.attributes;
+    apply_unwrap_template(&mut attributes, kind, unwrapping.attributes())?;
+    new::permit(session, &mut attributes, kind)?;
+
+    let authenticated = associated_data.is_some();
+    let secret = unwrapper.unwrap(unwrapping.secret_key(&session.slot)?.bytes(), wrapped).map_err(
+        |error| match error {
+            algorithms::Error::TagMismatch if authenticated => Error::AeadDecryptFailed,
+            error => wrapped_key_invalid(error),
+        },
+    )?;
+    // One answer for whatever is wrong inside: it must not tell good padding from bad (the padding oracles on
+    // C_UnwrapKey of CRYPTO 2012 lived on that difference).
+    let secret = match kind {
+        ObjectKind::Private(pair) => {
+            let key = PrivateKey::from_pkcs8(&secret).map_err(|error| match error {
+                algorithms::Error::EngineFailed => error.into(),
+                _ => Error::WrappedKeyInvalid,
+            })?;
+            if !pair.is_of(key.algorithm()) {
+                return Err(Error::WrappedKeyInvalid);
+            }
+            new::imported(key)
+        }
+        ObjectKind::Secret(of) => {
+            let wanted = attributes.ulong(ck::CKA_VALUE_LEN).is_none_or(|len| len == secret.len() as u64);
+            if !wanted || material::check_secret_len(of, secret.len()).is_err() {
+                return Err(wrong_len);
+            }
+            new::secret_key(secret)
+        }
+        _ => return Err(Error::TemplateInconsistent),
+    };
+    new::assemble(attributes, kind, Some(secret)).map_err(|error| match error {
+        Error::AttributeValueInvalid => Error::WrappedKeyInvalid,
+        error => error,
+    })
+}
+
+/// Adds what the unwrapping key's CKA_UNWRAP_TEMPLATE demands; a template that says otherwise, or that asks for a key
+/// weaker than the unwrapping key's owner expressly granted, is CKR_TEMPLATE_INCONSISTENT.
+fn apply_unwrap_template(
+    attributes: &mut Attributes,
+    kind: ObjectKind,
+    unwrapping: &Attributes,
+) -> Result<()> {
+    let empty = Attributes::new();
+    let demanded = match unwrapping.value(ck::CKA_UNWRAP_TEMPLATE) {
+        Some(Value::Template(template)) => template,
+        _ => &empty,
+    };
+    let granted = |attribute, value: bool| demanded.value(attribute) == Some(&Value::Bool(value));
+    let asked = |attribute, value: bool| attributes.value(attribute) == Some(&Value::Bool(value));
+    let weaker = (asked(ck::CKA_SENSITIVE, false) && !granted(ck::CKA_SENSITIVE, false))
+        || (asked(ck::CKA_EXTRACTABLE, true) && !granted(ck::CKA_EXTRACTABLE, true))
+        || (asked(ck::CKA_PRIVATE, false) && unwrapping.flag(ck::CKA_PRIVATE));
+    if weaker {
+        let why = format_args!("the unwrapping key's CKA_UNWRAP_TEMPLATE does not grant a key so weak");
+        return Err(because(Error::TemplateInconsistent, why));
+    }
+    for (attribute, value) in demanded.iter() {
+        let contrary = attributes.value(attribute).is_some_and(|given| given != value);
+        let fits = row(attribute, kind).is_some_and(|row| !row.has(notes::N6));
+        if contrary || !fits {
+            let why = format_args!(
+                "attribute {attribute:#x} is contrary to the unwrapping key's CKA_UNWRAP_TEMPLATE"
+            );
+            return Err(because(Error::TemplateInconsistent, why));
+        }
+        attributes.set(attribute, value.clone());
+    }
+    Ok(())
+}
+
+/// The key that wraps or unwraps, if it may.
+fn wrapping_object(
+    session: &Session,
+    call: &MechanismCall,
+    handle: ObjectHandle,
+    key_use: KeyUse,
+) -> Result<Object> {
+    let row = mechanism::row(call.kind).ok_or(Error::MechanismInvalid)?;
+    key_use::key(&session.slot, handle, row, key_use)
+}
+
+/// What a wrapping mechanism does to bytes.
+enum Work {
+    KeyWrap(Option<[u8; 8]>),
+    KeyWrapPadded,
+    Cipher(Mode),
+}
+
+/// The work of a mechanism with its parameters: CKR_MECHANISM_INVALID where it does not wrap, or not in this form.
+fn work(call: &MechanismCall, associated_data: Option<&[u8]>) -> Result<Work> {
+    let scheme = mechanism::row(call.kind).ok_or(Error::MechanismInvalid)?.scheme;
+    if associated_data.is_some() && scheme != Scheme::AesGcm {
+        return Err(Error::MechanismInvalid);
+    }
+    match (scheme, &call.parameters) {
+        (Scheme::AesKeyWrap, Parameters::None) => Ok(Work::KeyWrap(None)),
+        (Scheme::AesKeyWrap, Parameters::KeyWrapIv(iv)) => Ok(Work::KeyWrap(Some(*iv))),
+        (Scheme::AesKeyWrapPadded, Parameters::None) => Ok(Work::KeyWrapPadded),
+        (Scheme::AesCbcPad, Parameters::Iv16(iv)) => Ok(Work::Cipher(Mode::CbcPad { iv: *iv })),
+        (Scheme::AesGcm, Parameters::Gcm { iv, aad, tag_bits }) => {
+            let aad = match associated_data.unwrap_or_default() {
+                [] => aad.clone(),
+                data if aad.is_empty() => data.to_vec(),
+                _ => return Err(Error::MechanismParamInvalid),
+            };
+            let tag_len = usize::try_from(tag_bits / 8).unwrap_or(usize::MAX);
+            if tag_bits % 8 != 0 {
+                return Err(Error::MechanismParamInvalid);
+            }
+            Ok(Work::Cipher(Mode::Gcm { iv: iv.clone(), aad, tag_len }))
+        }
+        (Scheme::AesKeyWrap | Scheme::AesKeyWrapPadded | Scheme::AesCbcPad | Scheme::AesGcm, _) => {
+            Err(Error::MechanismParamInvalid)
+        }
+        _ => Err(Error::MechanismInvalid),
+    }
+}
+
+impl Work {
+    fn wrap(self, key: &SecretBytes, secret: &SecretBytes) -> Result<Vec<u8>> {
+        let wrapped = match self {
+            Self::KeyWrap(iv) => aes::wrap(key, iv.as_ref(), secret.expose()),
+            Self::KeyWrapPadded => aes::wrap_padded(key, secret.expose()),
+            Self::Cipher(mode) => Cipher::new(mode, Direction::Encrypt, key).and_then(|mut cipher| {
+                let mut out = Vec::new();
+                cipher.update(secret.expose(), &mut out)?;
+                cipher.finish(&mut out)?;
+                Ok(out)
+            }),
+        };
+        wrapped.map_err(|error| match error {
+            algorithms::Error::InputLength => Error::KeySizeRange,
+            error => error.into(),
+        })
+    }
+
+    fn unwrap(
+        self,
+        key: &SecretBytes,
+        wrapped: &[u8],
+    ) -> std::result::Result<SecretBytes, algorithms::Error> {
+        match self {
+            Self::KeyWrap(iv) => aes::unwrap(key, iv.as_ref(), wrapped),
+            Self::KeyWrapPadded => aes::unwrap_padded(key, wrapped),
+            Self::Cipher(mode) => Cipher::new(mode, Direction::Decrypt, key).and_then(|mut cipher| {
+                // Room for everything at once: growing would leave copies of the secret behind.
+                let mut out = Zeroizing::new(Vec::with_capacity(wrapped.len() + 32));
+                cipher.update(wrapped, &mut out)?;
+                cipher.finish(&mut out)?;
+                Ok(SecretBytes::new(&out))
+            }),
+        }
+    }
+}
+
+fn wrapped_key_invalid(error: algorithms::Error) -> Error {
+    match error {
+        algorithms::Error::InputLength => Error::WrappedKeyLenRange,
+        algorithms::Error::ParameterInvalid | algorithms::Error::EngineFailed => error.into(),
+        _ => Error::WrappedKeyInvalid,
+    }
+}

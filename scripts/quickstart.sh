@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# From nothing to a token with an ML-DSA-65 and an Ed25519 key: builds, makes what is missing, signs a file with each
+# key through PKCS#11, verifies each signature elsewhere, and says what to type next. Run again, it reuses the token.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+umask 077
+
+token=quickstart
+data=${XDG_DATA_HOME:-$HOME/.local/share}/trellis
+config=${XDG_CONFIG_HOME:-$HOME/.config}/trellis
+work=$data/quickstart
+pin=$config/$token.pin
+so_pin=$config/$token.so-pin
+trellis=$TRELLIS_CLI
+
+main() {
+    say "Debian packages"
+    need_packages opensc openssl
+    say "Release module and command (the first time takes minutes)"
+    "$top/scripts/build.sh"
+    say "Token"
+    mkdir -p "$data" "$config" "$work"
+    make_token
+    make_key ml-dsa-65
+    make_key ed25519
+    say "Signatures"
+    sign_and_verify
+    next_steps
+}
+
+# A token that exists is used as it is; a PIN is never written over.
+make_token() {
+    local rc=0
+    "$trellis" token show --token "$token" >"$work/log" 2>&1 || rc=$?
+    case $rc in
+        0)
+            [[ -r $pin ]] || die "there is a token \"$token\" already, but not its PIN in $pin; put the PIN there, in one line"
+            echo "token \"$token\" is there already"
+            ;;
+        4)
+            make_pin "$so_pin"
+            make_pin "$pin"
+            "$trellis" token init --label "$token" --so-pin-source "file:$so_pin" --pin-source "file:$pin"
+            ;;
+        *)
+            cat "$work/log" >&2
+            exit "$rc"
+            ;;
+    esac
+    echo "its PIN is in $pin, the PIN that resets it in $so_pin; only you can read them"
+}
+
+# 128 random bits, in a file that only its owner can read.
+make_pin() {
+    [[ -e $1 ]] || (set -o noclobber && head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$1")
+}
+
+make_key() {
+    local rc=0
+    "$trellis" key show "$1" --token "$token" --pin-source "file:$pin" >"$work/log" 2>&1 || rc=$?
+    case $rc in
+        0) echo "key \"$1\" is there already" ;;
+        4) "$trellis" key generate --algorithm "$1" --label "$1" --token "$token" --pin-source "file:$pin" ;;
+        *)
+            cat "$work/log" >&2
+            exit "$rc"
+            ;;
+    esac
+}
+
+# What is signed is a real file: the checksums of the two programs that were built.
+sign_and_verify() {
+    local python key id
+    python=$("$top/scripts/python-env.sh")
+    (cd "$target/release" && sha256sum libtrellis_pkcs11.so trellis) >"$work/SHA256SUMS"
+    cd "$work"
+    for key in ml-dsa-65 ed25519; do
+        "$trellis" key export-public "$key" --token "$token" --pin-source "file:$pin" --out "$work/$key.pem.new" >"$work/log"
+        mv "$work/$key.pem.new" "$work/$key.pem"
+    done
+    PIN=$(<"$pin")
+    export PIN
+
+    # python-pkcs11 signs by aws-lc inside the module; OpenSSL inside `cryptography` verifies.
+    quietly "$work/log" "$python" "$top/examples/python/sign.py" "$token" ml-dsa-65 SHA256SUMS SHA256SUMS.ml-dsa-65
+    quietly "$work/log" "$python" "$top/examples/python/verify.py" ml-dsa-65.pem SHA256SUMS SHA256SUMS.ml-dsa-65
+    echo "ML-DSA-65: python-pkcs11 signed $work/SHA256SUMS, OpenSSL (in python's cryptography) verified it"
+
+    id=$("$trellis" --json key show ed25519 --token "$token" --pin-source "file:$pin" |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
+    quietly "$work/log" pkcs11-tool --module "$TRELLIS_MODULE" --token-label "$token" --login --pin env:PIN \
+        --sign --id "$id" --mechanism EDDSA --input-file SHA256SUMS --output-file SHA256SUMS.ed25519
+    quietly "$work/log" openssl pkeyutl -verify -rawin -pubin -inkey ed25519.pem -in SHA256SUMS -sigfile SHA256SUMS.ed25519
+    echo "Ed25519:   pkcs11-tool signed it, OpenSSL ($(openssl version | cut -d' ' -f2)) verified it"
+    unset PIN
+    rm -f "$work/log"
+}
+
+next_steps() {
+    local proxy_dir=${XDG_CONFIG_HOME:-$HOME/.config}/pkcs11/modules
+    sed -e "s|^pkcs11-module-path.*|pkcs11-module-path = $TRELLIS_MODULE|" \
+        -e "s|^pkcs11-module-token-pin.*|pkcs11-module-token-pin = file:$pin|" \
+        "$top/packaging/openssl/provider.cnf" >"$config/openssl.cnf"
+    cat <<NEXT
+
+== Ready. What to type next
+  export TRELLIS_MODULE=$TRELLIS_MODULE
+  export PIN=\$(cat $pin)
+
+trellis
+  $trellis key list --token $token --pin-source file:$pin
+  $trellis doctor
+pkcs11-tool
+  pkcs11-tool --module \$TRELLIS_MODULE --token-label $token --login --pin env:PIN --list-objects
+OpenSSL 3.6 with pkcs11-provider 1.3 (an older OpenSSL has no ML-DSA; packaging/openssl/ says what it can do)
+  OPENSSL_CONF=$config/openssl.cnf openssl req -x509 -subj /CN=me -out me.pem \\
+      -key 'pkcs11:token=$token;object=ml-dsa-65;type=private'
+ssh, 10.1 or newer for Ed25519 keys
+  ssh-keygen -D \$TRELLIS_MODULE                    # the line for authorized_keys
+  ssh -I \$TRELLIS_MODULE user@host
+p11-kit, for GnuTLS and all that use it
+  mkdir -p $proxy_dir
+  echo "module: \$TRELLIS_MODULE" >$proxy_dir/trellis.module
+  p11-kit list-modules
+NEXT
+}
+
+main

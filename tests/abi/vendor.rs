@@ -1,0 +1,105 @@
+//! The interface "Vendor Trellis" 1.0 (docs/vendor-interface.md).
+
+#![expect(unsafe_code, reason = "this is the C side of the C ABI")]
+
+use std::{path::Path, ptr::null_mut};
+
+use cryptoki_sys::*;
+use trellis_tests::{
+    c, isolated,
+    raw::{Raw, USER_PIN},
+};
+
+#[repr(C)]
+struct FunctionList {
+    version: CK_VERSION,
+    backup: unsafe extern "C" fn(CK_SLOT_ID, *mut u8, CK_ULONG, *mut u8, CK_ULONG) -> CK_RV,
+    restore: unsafe extern "C" fn(CK_SLOT_ID, *mut u8, CK_ULONG, *mut u8, CK_ULONG, CK_FLAGS) -> CK_RV,
+    status: unsafe extern "C" fn(CK_SLOT_ID, *mut u8, *mut CK_ULONG) -> CK_RV,
+}
+
+const PASSPHRASE: &[u8] = b"a long passphrase";
+
+fn vendor(p11: &Raw) -> &'static FunctionList {
+    let mut interface = null_mut();
+    let name = c"Vendor Trellis".as_ptr().cast_mut().cast();
+    assert_eq!(c!(p11.C_GetInterface(name, null_mut(), &raw mut interface, 0)), CKR_OK);
+    // SAFETY: the list is a static of a library that stays loaded.
+    unsafe { &*(*interface).pFunctionList.cast::<FunctionList>() }
+}
+
+impl FunctionList {
+    fn backup(&self, slot: CK_SLOT_ID, path: &Path, passphrase: &[u8]) -> CK_RV {
+        let (path, path_len) = bytes(path.as_os_str().as_encoded_bytes());
+        let (passphrase, passphrase_len) = bytes(passphrase);
+        // SAFETY: pointers and lengths are those of slices.
+        unsafe { (self.backup)(slot, path, path_len, passphrase, passphrase_len) }
+    }
+
+    fn restore(&self, slot: CK_SLOT_ID, path: &Path, passphrase: &[u8], flags: CK_FLAGS) -> CK_RV {
+        let (path, path_len) = bytes(path.as_os_str().as_encoded_bytes());
+        let (passphrase, passphrase_len) = bytes(passphrase);
+        // SAFETY: pointers and lengths are those of slices.
+        unsafe { (self.restore)(slot, path, path_len, passphrase, passphrase_len, flags) }
+    }
+
+    fn status(&self, slot: CK_SLOT_ID) -> Result<String, CK_RV> {
+        let mut len = 0;
+        // SAFETY: a NULL buffer asks for the length.
+        match unsafe { (self.status)(slot, null_mut(), &raw mut len) } {
+            CKR_OK => {}
+            rv => return Err(rv),
+        }
+        let mut json = vec![0; len as usize];
+        // SAFETY: the buffer has `len` bytes.
+        assert_eq!(unsafe { (self.status)(slot, json.as_mut_ptr(), &raw mut len) }, CKR_OK);
+        json.truncate(len as usize);
+        Ok(String::from_utf8(json).expect("T_Status is UTF-8"))
+    }
+}
+
+fn bytes(bytes: &[u8]) -> (*mut u8, CK_ULONG) {
+    (bytes.as_ptr().cast_mut(), bytes.len() as CK_ULONG)
+}
+
+isolated! {
+    fn status_of_the_module_and_of_a_slot(place) {
+        let p11 = place.load();
+        let vendor = vendor(&p11);
+        assert_eq!((vendor.version.major, vendor.version.minor), (1, 0));
+        assert_eq!(vendor.status(CK_UNAVAILABLE_INFORMATION), Err(CKR_CRYPTOKI_NOT_INITIALIZED));
+        p11.initialize();
+        p11.make_token();
+        let whole = vendor.status(CK_UNAVAILABLE_INFORMATION).unwrap();
+        assert!(whole.contains("\"self_test\":\"passed\"") && whole.contains("trellis.toml"), "{whole}");
+        assert!(whole.contains(&format!("\"store\":{:?}", place.token())), "{whole}");
+        assert!(whole.contains("\"engine_protected\":true"), "{whole}");
+        let slot = vendor.status(0).unwrap();
+        assert!(slot.contains("\"label\":\"test token\"") && whole.contains(&slot), "{slot}");
+        assert_eq!(vendor.status(5), Err(CKR_SLOT_ID_INVALID));
+    }
+
+    fn backup_and_restore(place) {
+        let p11 = place.load();
+        let vendor = vendor(&p11);
+        p11.initialize();
+        p11.make_token();
+        let file = place.directory().join("token.backup");
+        assert_eq!(vendor.backup(0, Path::new("relative"), PASSPHRASE), CKR_ARGUMENTS_BAD);
+        assert_eq!(vendor.backup(0, &file, b"123"), CKR_PIN_LEN_RANGE);
+        assert_eq!(vendor.backup(0, &file, PASSPHRASE), CKR_OK);
+        assert_ne!(vendor.backup(0, &file, PASSPHRASE), CKR_OK, "the file exists");
+        assert_eq!(p11.init_token(0, "another"), CKR_OK);
+        assert_ne!(vendor.restore(0, &file, PASSPHRASE, 0), CKR_OK, "the token is initialised");
+        assert_eq!(vendor.restore(0, &file, b"wrong passphrase", 1), CKR_PIN_INCORRECT);
+        assert_eq!(vendor.restore(0, &file, PASSPHRASE, 2), CKR_ARGUMENTS_BAD);
+        let session = p11.open(0);
+        assert_eq!(vendor.restore(0, &file, PASSPHRASE, 1), CKR_SESSION_EXISTS);
+        assert_eq!(c!(p11.C_CloseSession(session)), CKR_OK);
+        assert!(p11.token_info().label.starts_with(b"another "));
+        assert_eq!(vendor.restore(0, &file, PASSPHRASE, 1), CKR_OK);
+        assert!(p11.token_info().label.starts_with(b"test token "));
+        let session = p11.open(0);
+        assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
+    }
+}

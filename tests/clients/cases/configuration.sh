@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# The packaged trellis.toml, with its folders moved: two slots with stable ids, the log in a file, and a clear error
+# for what it does not know.
+# shellcheck source=tests/clients/harness.sh
+. "$HARNESS"
+mkdir -p log lib
+sed -e "s|/var/log|$WORK/log|" -e "s|/var/lib/trellis|$WORK/lib|" "$PROJECT/packaging/trellis.toml" >trellis.toml
+export TRELLIS_CONF=$WORK/trellis.toml
+tool() { pkcs11-tool --module "$MODULE" "$@"; }
+
+for slot in 1 2; do
+    check "slot $slot is initialised" tool --slot $slot --init-token --label "token-$slot" --so-pin "$SO_PIN"
+    check "slot $slot gets its user PIN" tool --slot $slot --init-pin --login --login-type so --so-pin "$SO_PIN" --new-pin "$PIN"
+done
+check_output "both tokens are there" "token-1" tool --list-slots
+check_output "each below its own folder" "^web$" ls lib
+
+check_output "a slot has its description" "Keys of the web server" tool --list-slots
+
+# TRELLIS_LOG goes before the configuration; no level logs a PIN.
+export TRELLIS_LOG=debug,file=$WORK/log/debug.log
+tool --token-label token-1 --login --pin "$PIN" --keypairgen --key-type EC:edwards25519 --id 01 --label ed >output 2>&1
+check_output "every call is in the log" "C_Login" cat log/debug.log
+tool --token-label token-1 --login --pin wrong-pin --list-objects >output 2>&1 || true
+check "a wrong PIN too" grep -q CKR_PIN_INCORRECT log/debug.log
+no_pin() { ! grep -rE "$PIN|$SO_PIN|wrong-pin" log; }
+check "without a PIN in it" no_pin
+unset TRELLIS_LOG
+
+echo 'colour = "green"' | cat - trellis.toml >unknown.toml
+check_fails "an unknown key is an error with file and line" "unknown.toml:1" \
+    env TRELLIS_CONF="$WORK/unknown.toml" TRELLIS_LOG=error pkcs11-tool --module "$MODULE" --list-slots

@@ -1,0 +1,27 @@
+# shellcheck shell=bash
+# `make quickstart` for a user who has nothing yet, and again.
+# shellcheck source=tests/clients/harness.sh
+. "$HARNESS"
+unset PIN SO_PIN
+quickstart() { make --no-print-directory -C "$PROJECT" quickstart; }
+check "quickstart runs" quickstart
+cp output first
+for line in "ML-DSA-65: .*verified it" "Ed25519: .*verified it"; do
+    check_output "it says: $line" "$line" cat first
+done
+check_output "the PIN is the owner's alone" "^600$" stat -c %a .config/trellis/quickstart.pin
+check_output "so is the token's folder" "^700$" stat -c %a .local/share/trellis/default
+cp -r .config/trellis before
+cp .local/share/trellis/quickstart/ml-dsa-65.pem before.pem
+
+check_output "it runs again" 'token "quickstart" is there already' quickstart
+cp output second
+check "with the same PINs" cmp before/quickstart.pin .config/trellis/quickstart.pin
+check "and the same keys" cmp before.pem .local/share/trellis/quickstart/ml-dsa-65.pem
+check_output "and signs again" "ML-DSA-65: .*verified it" cat second
+export TRELLIS_MODULE=$MODULE PIN
+PIN=$(cat .config/trellis/quickstart.pin)
+check_output "what it says to type works: pkcs11-tool" "ed25519" \
+    pkcs11-tool --module "$TRELLIS_MODULE" --token-label quickstart --login --pin env:PIN --list-objects
+check_output "what it says to type works: trellis" "ml-dsa-65" \
+    "$CLI" key list --token quickstart --pin-source "file:$WORK/.config/trellis/quickstart.pin"

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Makes the Debian forky root file system that `make interop` runs in, once: $TRELLIS_CACHE/forky/fs.
+# Every mount is made inside a private mount namespace, so nothing is left behind however this ends.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/lib.sh
+. "$here/../../scripts/lib.sh"
+
+suite=forky
+packages=(
+    openssl pkcs11-provider opensc nginx-light openssh-server openssh-client libnss3-tools p11-kit gnutls-bin
+    default-jre-headless python3-cryptography curl iproute2 procps
+)
+cache=$TRELLIS_CACHE/$suite
+# A root made from another list of packages is made anew.
+wanted="$suite ${packages[*]}"
+
+[[ $(id -u) == 0 ]] || die "only root can make a root file system; make interop says how"
+need_packages debootstrap util-linux
+
+mkdir -p "$cache"
+exec 9>"$cache/lock"
+flock 9
+[[ -f $cache/stamp && $(<"$cache/stamp") == "$wanted" ]] && exit 0
+
+# The machine's own Debian mirror, as apt is configured here.
+# shellcheck disable=SC2016 # apt expands $(REPO_URI)
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
+[[ -n $mirror ]] || die "apt knows no Debian mirror here; configure one in /etc/apt and run apt-get update"
+
+say "Making a Debian $suite root file system in $cache (once, some five minutes)"
+rm -rf "$cache/stamp" "$cache/fs" "$cache/fs.new"
+mkdir -p "$cache/fs.new"
+
+# debootstrap knows testing's next name by the script of unstable. It mounts proc itself, in this namespace only.
+quietly "$cache/debootstrap.log" unshare --mount --propagation private \
+    debootstrap --variant=minbase "$suite" "$cache/fs.new" "$mirror" sid
+
+# A mirror may be a frozen snapshot whose Release file has run out; the signature is still checked.
+echo 'Acquire::Check-Valid-Until "false";' >"$cache/fs.new/etc/apt/apt.conf.d/90snapshot"
+printf '#!/bin/sh\nexit 101\n' >"$cache/fs.new/usr/sbin/policy-rc.d"
+chmod 755 "$cache/fs.new/usr/sbin/policy-rc.d"
+cp /etc/resolv.conf "$cache/fs.new/etc/resolv.conf"
+cp /etc/hosts "$cache/fs.new/etc/hosts"
+
+quietly "$cache/apt.log" "$here/enter.sh" --network "$cache/fs.new" \
+    sh -c 'apt-get -q update && apt-get -q install -y --no-install-recommends "$@" && apt-get clean' sh "${packages[@]}"
+
+mv "$cache/fs.new" "$cache/fs"
+echo "$wanted" >"$cache/stamp"

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# run.sh [CASE.sh...]: runs the interop cases, or those named, in the Debian forky root file system that root.sh makes:
+# the newest clients, of which some know ML-DSA. $TRELLIS_MODULE and $TRELLIS_CLI are copied into it.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/lib.sh
+. "$here/../../scripts/lib.sh"
+
+if [[ $(id -u) != 0 ]]; then
+    as_root=(sudo "TRELLIS_CACHE=$TRELLIS_CACHE" "TRELLIS_MODULE=$TRELLIS_MODULE" "TRELLIS_CLI=$TRELLIS_CLI" "CI=${CI:-}"
+        "TRELLIS_SUMMARY=${TRELLIS_SUMMARY:-}" "$here/run.sh" "$@")
+    sudo -n true 2>/dev/null && exec "${as_root[@]}"
+    die "only root can make and enter the root file system that these tests run in; type: ${as_root[*]}"
+fi
+[[ -r $TRELLIS_MODULE && -x $TRELLIS_CLI ]] || die "there is no module $TRELLIS_MODULE or no $TRELLIS_CLI; type: make build"
+unshare --mount --pid --fork --net true || die "this machine may not make namespaces; a container must run privileged"
+"$here/root.sh"
+root=$TRELLIS_CACHE/forky/fs
+
+# One run at a time: the files below are shared.
+exec 9>"$TRELLIS_CACHE/forky/lock"
+flock 9
+project=/opt/trellis
+rm -rf "$root$project"
+mkdir -p "$root$project/lib" "$root$project/bin"
+cp "$(realpath "$TRELLIS_MODULE")" "$root$project/lib/libtrellis_pkcs11.so"
+cp "$(realpath "$TRELLIS_CLI")" "$root$project/bin/trellis"
+cp -r "$top/packaging" "$top/examples" "$root$project/"
+mkdir "$root$project/tests"
+cp -r "$top/tests/clients" "$top/tests/interop" "$root$project/tests/"
+
+# Clients that Debian 12 has too are tried here in their newest versions by the same cases.
+cases=(tests/clients/cases/{pkcs11-tool,p11tool,p11-kit,ssh}.sh)
+cd "$top"
+cases+=(tests/interop/cases/*.sh)
+[[ $# -eq 0 ]] || cases=("$@")
+
+summary=$root/var/tmp/summary
+rm -f "$summary"
+rc=0
+"$here/enter.sh" "$root" env MODULE=$project/lib/libtrellis_pkcs11.so CLI=$project/bin/trellis CI="${CI:-}" \
+    TRELLIS_SUMMARY=/var/tmp/summary sh -c 'cd /opt/trellis && exec tests/clients/run.sh interop "$@"' sh "${cases[@]}" || rc=$?
+[[ -z ${TRELLIS_SUMMARY:-} || ! -f $summary ]] || cat "$summary" >>"$TRELLIS_SUMMARY"
+exit "$rc"
