@@ -1,5 +1,7 @@
 //! The embedded store's own behaviour, beyond the contract that every store shares.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{path::Path, sync::Arc};
 
 use algorithms::{
@@ -92,7 +94,10 @@ fn private_objects_are_invisible_without_the_users_pin() {
     }
     for entry in std::fs::read_dir(directory.path().join("token")).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-        assert!(!bytes.windows(14).any(|window| window == b"zebra-crossing"), "a private label is on the disk");
+        assert!(
+            !bytes.windows(14).any(|window| window == b"zebra-crossing"),
+            "a private label is on the disk"
+        );
     }
 }
 

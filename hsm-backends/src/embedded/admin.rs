@@ -103,7 +103,7 @@ impl EmbeddedStore {
         make().map_err(|fault| fault.into_store_error(files))?;
         files.install(scratch)?;
         // The first commit settles the change counter of the new database.
-        call.commit(|transaction| token::advance(transaction))
+        call.commit(token::advance)
     }
 }
 

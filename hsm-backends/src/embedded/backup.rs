@@ -89,7 +89,7 @@ pub(super) fn restore(
         prepare(scratch.path(), &restored, call.settled().unwrap_or(0))
             .map_err(|fault| fault.into_store_error(call.files()))?;
         call.files().install(scratch)?;
-        call.commit(|transaction| token::advance(transaction))
+        call.commit(token::advance)
     }
 }
 

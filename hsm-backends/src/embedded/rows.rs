@@ -71,10 +71,10 @@ pub(super) fn secret(
 ) -> Result<Option<(u64, SecretKind, algorithms::SecretBytes)>, Fault> {
     let mut statement =
         sql.prepare_cached("SELECT version, attributes, secret_kind, secret FROM record WHERE id = ?1")?;
-    let row: Option<(i64, Vec<u8>, i64, Option<Vec<u8>>)> = statement
-        .query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-        .optional()?;
-    let Some((version, attributes, kind, secret)) = row else { return Ok(None) };
+    let mut rows = statement.query([id.0])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (version, attributes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+    let (kind, secret): (i64, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
     let version = version.cast_unsigned();
     let (Some(kind), Some(secret)) = (SecretKind::from_column(kind)?, secret) else { return Ok(None) };
     let opened = keys.open_secret(Place { id, version }, &attributes, kind, &secret)?;
