@@ -50,6 +50,12 @@ need_packages() {
     fi
     echo "installing Debian packages: ${missing[*]}"
     local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600)
-    quietly "$TRELLIS_CACHE/apt-update.log" "${apt[@]}" update
+    # Unlike the lock of dpkg, that of the package lists is not waited for by apt itself.
+    local try
+    for try in 1 2 3 4 5; do
+        "${apt[@]}" update >"$TRELLIS_CACHE/apt-update.log" 2>&1 </dev/null && break
+        ((try < 5)) || { cat "$TRELLIS_CACHE/apt-update.log" >&2; return 1; }
+        sleep 10
+    done
     quietly "$TRELLIS_CACHE/apt-install.log" "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
 }

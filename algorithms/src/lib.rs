@@ -12,6 +12,7 @@ pub mod ed25519;
 mod engine;
 mod error;
 mod facts;
+pub mod fork;
 mod keccak;
 mod key;
 pub mod mac;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use algorithms::{
-    PrivateKey, SecretBytes, ed25519, memory,
+    PrivateKey, SecretBytes, ed25519, fork, memory,
     ml_dsa::{self, Hedging, Input, ParameterSet},
     random, rsa,
 };
@@ -24,18 +24,18 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// Runs `check` in a child process, which must end within 30 seconds.
 fn in_child(check: impl FnOnce() -> bool) -> bool {
-    memory::fork_prepare();
+    fork::prepare();
     // SAFETY: the child only runs `check`, and ends without running the parent's destructors.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        memory::fork_child();
+        fork::child();
         // SAFETY: calls without memory of ours.
         unsafe {
             libc::alarm(30);
             libc::_exit(i32::from(!check()));
         }
     }
-    memory::fork_parent();
+    fork::parent();
     assert!(child > 0, "fork");
     let mut status = 0;
     // SAFETY: `status` is a valid place.
@@ -173,6 +173,8 @@ fn children_of_a_busy_process_have_memory_and_lock_it_again() {
     let key = ed25519::PrivateKey::generate().unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        // However this ends, or the other threads would go on for ever.
+        let _stopper = Stopper(&stop);
         for _ in 0..4 {
             scope.spawn(|| {
                 while !stop.load(Relaxed) {
@@ -183,21 +185,34 @@ fn children_of_a_busy_process_have_memory_and_lock_it_again() {
                 }
             });
         }
-        let children = (0..100).filter(|_| {
-            in_child(|| {
+        for _ in 0..100 {
+            let whole = in_child(|| {
                 let before = locked_kib();
                 let lattice = ml_dsa::PrivateKey::generate(ParameterSet::MlDsa44).unwrap();
                 let signature = lattice.sign(Input::Mu(&[1; 64]), Hedging::Hedged).unwrap();
-                let status = memory::status();
-                before == 0
-                    && lattice.public_key().verify(Input::Mu(&[1; 64]), &signature).is_ok()
+                let verified = lattice.public_key().verify(Input::Mu(&[1; 64]), &signature);
+                let (status, now) = (memory::status(), locked_kib());
+                let whole = before == 0
+                    && verified.is_ok()
                     && status.unlocked_bytes == 0
-                    && status.locked_bytes / 1024 == locked_kib()
-            })
-        });
-        assert_eq!(children.count(), 100);
-        stop.store(true, Relaxed);
+                    && status.locked_bytes / 1024 == now;
+                if !whole {
+                    eprintln!("{before} KiB locked, then {now}, {status:?}, {verified:?}");
+                }
+                whole
+            });
+            assert!(whole, "the child says above what was wrong, or it was killed");
+        }
     });
+}
+
+/// Tells the threads of a test to stop when dropped.
+struct Stopper<'a>(&'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::{
 
 use dlmalloc::{Allocator, Dlmalloc};
 
-const SHARDS: usize = 8;
+pub(crate) const SHARDS: usize = 8;
 
 static ARENAS: [Mutex<Dlmalloc<Pages>>; SHARDS] =
     [const { Mutex::new(Dlmalloc::new_with_allocator(Pages::new())) }; SHARDS];
@@ -76,21 +76,29 @@ impl Drop for Block {
     }
 }
 
-/// Call before fork() (pthread_atfork's `prepare`): keeps every other thread out of key memory meanwhile.
-pub fn fork_prepare() {
+/// Before fork(2): keeps every other thread out of key memory meanwhile.
+pub(crate) fn fork_prepare() {
     HELD.set(Some(std::array::from_fn(|shard| lock(&ARENAS[shard]))));
 }
 
-/// Call after fork() in the parent.
-pub fn fork_parent() {
+/// After fork(2), in the parent.
+pub(crate) fn fork_parent() {
     HELD.take();
 }
 
-/// Call after fork() in the child. The child's memory is locked again when the child first uses it, so that a child
-/// that only executes another program pays nothing.
-pub fn fork_child() {
+/// After fork(2), in the child, which does not inherit its parent's locks on memory.
+pub(crate) fn fork_child() {
     LOCKS_LOST.store(true, Relaxed);
     HELD.take();
+}
+
+/// Which of the allocators, and of all else there is one of for each, the calling thread uses.
+pub(crate) fn shard() -> usize {
+    SHARD.get().unwrap_or_else(|| {
+        let shard = NEXT_SHARD.fetch_add(1, Relaxed) % SHARDS;
+        SHARD.set(Some(shard));
+        shard
+    })
 }
 
 pub(super) fn totals() -> (usize, usize) {
@@ -167,11 +175,7 @@ fn allocate(size: usize) -> Option<NonNull<u8>> {
         ARENAS.iter().for_each(|arena| lock(arena).allocator().lock_again());
     }
     let total = size.checked_add(size_of::<Header>())?;
-    let shard = SHARD.get().unwrap_or_else(|| {
-        let shard = NEXT_SHARD.fetch_add(1, Relaxed) % SHARDS;
-        SHARD.set(Some(shard));
-        shard
-    });
+    let shard = shard();
     // SAFETY: the alignment is a power of two.
     let base = unsafe { lock(&ARENAS[shard]).malloc(total, align_of::<Header>()) };
     let base = NonNull::new(base.cast::<Header>())?;

@@ -8,8 +8,7 @@
 #[expect(unsafe_code, reason = "an allocator works on raw memory")]
 mod arena;
 
-pub(crate) use arena::Block;
-pub use arena::{fork_child, fork_parent, fork_prepare};
+pub(crate) use arena::{Block, SHARDS, fork_child, fork_parent, fork_prepare, shard};
 
 /// What became of the wish to keep keys in RAM; for `trellis doctor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -246,12 +246,12 @@ extern "C" fn before_fork() {
             *forking = Some(runs);
         }
     });
-    algorithms::memory::fork_prepare();
+    algorithms::fork::prepare();
 }
 
 /// In the parent, after fork(2).
 extern "C" fn after_fork() {
-    algorithms::memory::fork_parent();
+    algorithms::fork::parent();
     let _ = catch_unwind(|| {
         let Some(generation) = Generation::existing().filter(|generation| generation.is_ours()) else {
             return;
@@ -266,6 +266,6 @@ extern "C" fn after_fork() {
 
 /// In the child: nothing but to know it. The parent's generation, with its locks as they stood, is never touched.
 extern "C" fn new_child() {
-    algorithms::memory::fork_child();
+    algorithms::fork::child();
     FORKS.fetch_add(1, Ordering::AcqRel);
 }

@@ -4,7 +4,7 @@ use std::{ffi::c_int, ptr};
 
 use aws_lc_sys as c;
 
-use super::{check, failed, handle};
+use super::{check, failed, gate, handle};
 use crate::{Error, digest::Hash, ecdsa::Curve};
 
 handle!(EcKey(EC_KEY), EC_KEY_free);
@@ -17,6 +17,7 @@ handle!(NumberContext(BN_CTX), BN_CTX_free);
 /// Keys on the NIST curves.
 impl EcKey {
     pub(crate) fn generate(curve: Curve) -> Result<Self, Error> {
+        let _inside = gate::enter();
         let key = Self::empty(curve)?;
         // SAFETY: the key is alive and has its group.
         check(unsafe { c::EC_KEY_generate_key(key.0.as_ptr()) }, Error::EngineFailed)?;
@@ -25,6 +26,7 @@ impl EcKey {
 
     /// From a big-endian scalar; AWS-LC refuses one that is not below the order, and zero by its public point.
     pub(crate) fn from_scalar(curve: Curve, scalar: &[u8]) -> Result<Self, Error> {
+        let _inside = gate::enter();
         let key = Self::empty(curve)?;
         let scalar = Number::new(scalar)?;
         // SAFETY: every handle is alive; AWS-LC copies the scalar and the point.
@@ -44,6 +46,7 @@ impl EcKey {
 
     /// From an encoded point, which AWS-LC checks to be on the curve.
     pub(crate) fn from_point(curve: Curve, encoded: &[u8]) -> Result<Self, Error> {
+        let _inside = gate::enter();
         let key = Self::empty(curve)?;
         // SAFETY: every handle is alive; `encoded` is readable for its length; AWS-LC copies the point.
         unsafe {
@@ -67,6 +70,7 @@ impl EcKey {
 
     /// Writes the uncompressed point, which fills `out`.
     pub(crate) fn point(&self, out: &mut [u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         // SAFETY: the key is alive; AWS-LC writes at most `out.len()` bytes to `out`.
         let len = unsafe {
             c::EC_POINT_point2oct(
@@ -83,6 +87,7 @@ impl EcKey {
 
     /// Writes r and s, each padded to half of `out`.
     pub(crate) fn sign(&self, digest: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         let (r, s) = out.split_at_mut(out.len() / 2);
         // SAFETY: the key is alive; `digest` is readable for its length; r and s belong to the signature.
         unsafe {
@@ -94,6 +99,7 @@ impl EcKey {
     }
 
     pub(crate) fn verify(&self, digest: &[u8], signature: &[u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         let (r, s) = signature.split_at(signature.len() / 2);
         let (r, s) = (Number::new(r)?, Number::new(s)?);
         // SAFETY: every handle is alive; the signature takes over r and s, which are therefore forgotten here.
@@ -121,6 +127,7 @@ impl EcKey {
 /// RSA keys.
 impl Rsa {
     pub(crate) fn generate(bits: u32, public_exponent: &[u8]) -> Result<Self, Error> {
+        let _inside = gate::enter();
         let exponent = Number::new(public_exponent)?;
         let bits = c_int::try_from(bits).map_err(|_| Error::KeySizeRange)?;
         // SAFETY: every handle is alive; there is no callback.
@@ -134,6 +141,7 @@ impl Rsa {
 
     /// From n and e.
     pub(crate) fn public(modulus: &[u8], public_exponent: &[u8]) -> Result<Self, Error> {
+        let _inside = gate::enter();
         let (modulus, exponent) = (Number::new(modulus)?, Number::new(public_exponent)?);
         // SAFETY: both numbers are alive, and AWS-LC copies them.
         let key = unsafe { c::RSA_new_public_key(modulus.0.as_ptr(), exponent.0.as_ptr()) };
@@ -142,6 +150,7 @@ impl Rsa {
 
     /// From the eight numbers of [`Rsa::number_len`], which AWS-LC checks against each other (but not p and q for being prime).
     pub(crate) fn private(numbers: [&[u8]; 8]) -> Result<Self, Error> {
+        let _inside = gate::enter();
         let numbers = numbers.iter().map(|bytes| Number::new(bytes)).collect::<Result<Vec<_>, _>>()?;
         let [n, e, d, p, q, dp, dq, qi] = std::array::from_fn(|index| numbers[index].0.as_ptr().cast_const());
         // SAFETY: all the numbers are alive, and AWS-LC copies them.
@@ -183,6 +192,7 @@ impl Rsa {
 
     /// PKCS#1 v1.5 over bytes as they are. `out` is as long as the modulus.
     pub(crate) fn sign_raw(&self, data: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         let mut len = 0;
         // SAFETY: AWS-LC writes at most `out.len()` bytes to `out`.
         let answer = unsafe {
@@ -201,6 +211,7 @@ impl Rsa {
 
     /// Recovers the bytes that `sign_raw` signed to the front of `out`, as long as the modulus; says how many.
     pub(crate) fn recover_raw(&self, signature: &[u8], out: &mut [u8]) -> Result<usize, Error> {
+        let _inside = gate::enter();
         let mut len = 0;
         // SAFETY: AWS-LC writes at most `out.len()` bytes to `out`.
         let answer = unsafe {
@@ -219,6 +230,7 @@ impl Rsa {
 
     /// PKCS#1 v1.5 over a digest of `hash`'s length. `out` is as long as the modulus.
     pub(crate) fn sign(&self, hash: Hash, digest: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         assert!(out.len() >= self.size(), "room for the signature");
         let mut len = 0;
         // SAFETY: `out` has room for the modulus, asserted above.
@@ -236,6 +248,7 @@ impl Rsa {
     }
 
     pub(crate) fn verify(&self, hash: Hash, digest: &[u8], signature: &[u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         // SAFETY: both slices are readable for the lengths passed.
         let answer = unsafe {
             c::RSA_verify(
@@ -258,6 +271,7 @@ impl Rsa {
         digest: &[u8],
         out: &mut [u8],
     ) -> Result<(), Error> {
+        let _inside = gate::enter();
         assert_eq!(digest.len(), hash.output_len(), "AWS-LC reads that many");
         let salt_len = c_int::try_from(salt_len).map_err(|_| Error::ParameterInvalid)?;
         let mut len = 0;
@@ -285,6 +299,7 @@ impl Rsa {
         digest: &[u8],
         signature: &[u8],
     ) -> Result<(), Error> {
+        let _inside = gate::enter();
         assert_eq!(digest.len(), hash.output_len(), "AWS-LC reads that many");
         let salt_len = c_int::try_from(salt_len).map_err(|_| Error::ParameterInvalid)?;
         // SAFETY: both slices are readable for the lengths passed; the hash tables are static.
@@ -329,6 +344,7 @@ fn digest_facts(hash: Hash) -> Result<(c_int, unsafe extern "C" fn() -> *const c
 impl Number {
     /// From big-endian bytes.
     pub(crate) fn new(bytes: &[u8]) -> Result<Self, Error> {
+        let _inside = gate::enter();
         // SAFETY: `bytes` is readable for its length.
         let number = unsafe { c::BN_bin2bn(bytes.as_ptr(), bytes.len(), ptr::null_mut()) };
         Self::take(number, Error::EngineFailed)
@@ -348,25 +364,30 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) fn new(modulus: &[u8]) -> Result<Self, Error> {
+        let _inside = gate::enter();
         // SAFETY: takes nothing.
         let context = NumberContext::take(unsafe { c::BN_CTX_new() }, Error::EngineFailed)?;
         Ok(Self { modulus: Number::new(modulus)?, context })
     }
 
     pub(crate) fn multiply(&self, left: &Number, right: &Number) -> Result<Number, Error> {
+        let _inside = gate::enter();
         self.apply(c::BN_mod_mul, left, right)
     }
 
     pub(crate) fn add(&self, left: &Number, right: &Number) -> Result<Number, Error> {
+        let _inside = gate::enter();
         self.apply(c::BN_mod_add, left, right)
     }
 
     pub(crate) fn subtract(&self, left: &Number, right: &Number) -> Result<Number, Error> {
+        let _inside = gate::enter();
         self.apply(c::BN_mod_sub, left, right)
     }
 
     /// Whether `number` is a square: its power to (p-1)/2 is 1, or it is 0.
     pub(crate) fn is_square(&self, number: &Number) -> Result<bool, Error> {
+        let _inside = gate::enter();
         let half = Number::zero()?;
         let power = Number::zero()?;
         // SAFETY: every handle is alive.

@@ -1,9 +1,10 @@
-//! AWS-LC behind safe functions: all the unsafe code there is around it stands in the three files below.
+//! AWS-LC behind safe functions: all the unsafe code there is around it stands in three of the files below.
 //!
 //! Handles free what they own, and a failed call leaves AWS-LC's error queue empty for the next.
 
 #[expect(unsafe_code, reason = "calls of the C library")]
 pub(crate) mod classical;
+pub(crate) mod gate;
 #[expect(unsafe_code, reason = "calls of the C library")]
 pub(crate) mod modern;
 #[expect(unsafe_code, reason = "calls of the C library")]
@@ -47,6 +48,7 @@ macro_rules! handle {
 
         impl Drop for $name {
             fn drop(&mut self) {
+                let _inside = $crate::engine::aws_lc::gate::enter();
                 // SAFETY: owned, and freed once, here.
                 unsafe { ::aws_lc_sys::$free(self.0.as_ptr()) };
             }

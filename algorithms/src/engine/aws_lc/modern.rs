@@ -4,7 +4,7 @@ use std::{ffi::c_int, ptr};
 
 use aws_lc_sys as c;
 
-use super::{check, handle};
+use super::{check, gate, handle};
 use crate::{Error, ml_dsa::ParameterSet};
 
 handle!(Pkey(EVP_PKEY), EVP_PKEY_free);
@@ -15,6 +15,7 @@ impl Pkey {
     /// From a 32-byte seed or an expanded private key, which AWS-LC checks whole: it recomputes t0 and tr, and
     /// refuses s1 and s2 out of range.
     pub(crate) fn ml_dsa_private(set: ParameterSet, secret: &[u8]) -> Result<Self, Error> {
+        let _inside = gate::enter();
         // SAFETY: `secret` is readable for its length.
         let key =
             unsafe { c::EVP_PKEY_pqdsa_new_raw_private_key(ml_dsa_nid(set), secret.as_ptr(), secret.len()) };
@@ -23,6 +24,7 @@ impl Pkey {
 
     /// From pkEncode's bytes.
     pub(crate) fn ml_dsa_public(set: ParameterSet, encoded: &[u8]) -> Result<Self, Error> {
+        let _inside = gate::enter();
         // SAFETY: `encoded` is readable for its length.
         let key =
             unsafe { c::EVP_PKEY_pqdsa_new_raw_public_key(ml_dsa_nid(set), encoded.as_ptr(), encoded.len()) };
@@ -31,6 +33,7 @@ impl Pkey {
 
     /// Writes skEncode's bytes, which fill `out`.
     pub(crate) fn raw_private(&self, out: &mut [u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         let mut len = out.len();
         // SAFETY: AWS-LC writes at most `len` bytes to `out`.
         let answer =
@@ -40,6 +43,7 @@ impl Pkey {
 
     /// Writes pkEncode's bytes, which fill `out`.
     pub(crate) fn raw_public(&self, out: &mut [u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         let mut len = out.len();
         // SAFETY: AWS-LC writes at most `len` bytes to `out`.
         let answer =
@@ -49,6 +53,7 @@ impl Pkey {
 
     /// Signs mu, hedged. `out` is as long as a signature.
     pub(crate) fn sign_mu(&self, mu: &[u8; 64], out: &mut [u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         let context = self.context()?;
         let mut len = out.len();
         // SAFETY: AWS-LC writes at most `len` bytes to `out` and reads 64 from `mu`.
@@ -61,6 +66,7 @@ impl Pkey {
     }
 
     pub(crate) fn verify_mu(&self, mu: &[u8; 64], signature: &[u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         let context = self.context()?;
         // SAFETY: both slices are readable for the lengths passed.
         unsafe {

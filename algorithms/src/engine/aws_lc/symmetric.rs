@@ -4,11 +4,12 @@ use std::{ffi::c_int, mem::MaybeUninit, ptr, ptr::NonNull};
 
 use aws_lc_sys as c;
 
-use super::{check, failed};
+use super::{check, failed, gate};
 use crate::Error;
 
 /// Empties the calling thread's error queue.
 pub(super) fn clear_errors() {
+    let _inside = gate::enter();
     // SAFETY: touches AWS-LC's own thread-local state.
     unsafe { c::ERR_clear_error() };
 }
@@ -119,6 +120,7 @@ unsafe impl Sync for AesCipher {}
 
 impl AesCipher {
     pub(crate) fn new(mode: AesMode, encrypt: bool, key: &[u8], iv: &[u8]) -> Result<Self, Error> {
+        let _inside = gate::enter();
         let block_mode = matches!(mode, AesMode::Cbc | AesMode::CbcPad | AesMode::Ctr);
         if block_mode && iv.len() != 16 {
             return Err(Error::ParameterInvalid);
@@ -168,6 +170,7 @@ impl AesCipher {
 
     /// Takes in additional authenticated data (GCM only, before the message).
     pub(crate) fn authenticate(&mut self, aad: &[u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         for chunk in aad.chunks(CHUNK) {
             let mut len = 0;
             // SAFETY: with no output buffer the input is additional data; `chunk` is readable for its length.
@@ -209,6 +212,7 @@ impl AesCipher {
 
     /// Appends the last block, where the mode has one; `otherwise` is the error for padding or a tag that is wrong.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>, otherwise: Error) -> Result<(), Error> {
+        let _inside = gate::enter();
         let mut last = [0; 32];
         let mut len = 0;
         // SAFETY: the end of a message is at most one block, and `last` has room for two.
@@ -222,11 +226,13 @@ impl AesCipher {
 
     /// GCM: the tag of what was encrypted.
     pub(crate) fn tag(&mut self, tag: &mut [u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         self.tag_control(c::EVP_CTRL_AEAD_GET_TAG, tag)
     }
 
     /// GCM: the tag that what will be decrypted must have.
     pub(crate) fn expect_tag(&mut self, tag: &mut [u8]) -> Result<(), Error> {
+        let _inside = gate::enter();
         self.tag_control(c::EVP_CTRL_AEAD_SET_TAG, tag)
     }
 
@@ -254,6 +260,7 @@ pub(crate) struct WrappingKey(c::AES_KEY);
 
 impl WrappingKey {
     pub(crate) fn new(key: &[u8], wrap: bool) -> Result<Self, Error> {
+        let _inside = gate::enter();
         if !matches!(key.len(), 16 | 24 | 32) {
             return Err(Error::KeySizeRange);
         }
