@@ -19,6 +19,8 @@ rc=0
 say "Rust tests"
 # A test that needs the module finds it by TRELLIS_MODULE, the command by TRELLIS_CLI.
 cargo test --workspace --no-fail-fast 2>&1 | tee "$work/rust" || rc=1
+# The command's tests ran with SoftHSM; now the same with our module.
+TRELLIS_TEST_MODULE_KIND=trellis cargo test -p trellis-cli --test cli --no-fail-fast 2>&1 | tee -a "$work/rust" || rc=1
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8; binaries++ }
      END { printf "rust: %d passed, %d failed, %d could not run\n", passed, failed, ignored }' "$work/rust" >"$work/summary"
 # A crate that does not compile has no results to count.
