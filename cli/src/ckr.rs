@@ -5,7 +5,7 @@
 use cryptoki::error::{Rv, RvError};
 use cryptoki_sys::*;
 
-use crate::error::Exit;
+use crate::exit::Exit;
 
 /// One return value, explained.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::cli::Global;
 use crate::error::Result;
 use crate::files::print;
+use crate::options::Global;
 
 /// Prints the JSON document or, without `--json`, the text.
 pub(crate) fn show(global: &Global, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {

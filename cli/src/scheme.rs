@@ -179,7 +179,7 @@ fn available<'a>(mechanism: Mechanism<'a>, offered: &[CK_MECHANISM_TYPE]) -> Res
 mod tests {
     use super::*;
     use crate::algorithm::{CURVES, ML_DSA};
-    use crate::error::Exit;
+    use crate::exit::Exit;
 
     const ALL: [MechanismType; 9] = [
         MechanismType::ML_DSA,

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::{Global, Outcome, TokenArgs};
 use crate::commands::token::done;
 use crate::error::{Error, Result, While};
+use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::clean;
 use crate::pin::{self, PinSource, Wanted};
 use crate::raw::{Raw, Vendor};

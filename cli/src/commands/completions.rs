@@ -3,9 +3,9 @@
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::cli::Outcome;
 use crate::error::Result;
 use crate::files::print;
+use crate::options::Outcome;
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {

@@ -7,10 +7,10 @@ use rustix::process::{Resource, getrlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Global, Outcome};
 use crate::commands::clients;
 use crate::error::{Error, Result};
 use crate::module::{self, Module};
+use crate::options::{Global, Outcome};
 use crate::output::{clean, show};
 use crate::token::Token;
 

@@ -4,12 +4,13 @@ use clap::Args;
 use cryptoki::object::{Attribute, ObjectClass};
 
 use crate::algorithm::Algorithm;
-use crate::cli::{Global, Outcome, TokenArgs};
 use crate::commands::key::open_for_writing;
 use crate::encoding::{hex, parse_hex};
 use crate::entry::Entry;
-use crate::error::{Error, Exit, Result, While};
+use crate::error::{Error, Result, While};
+use crate::exit::Exit;
 use crate::object::{CLASSES, KeyName, Object, class_name};
+use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::{clean, show};
 use crate::token::OpenToken;
 

@@ -8,13 +8,13 @@ use cryptoki::session::Session;
 
 use crate::algorithm::Algorithm;
 use crate::certificate::Certificate;
-use crate::cli::{Global, Outcome, TokenArgs};
 use crate::commands::generate::{Identity, Policy, random_id, report};
 use crate::commands::key::open_for_writing;
 use crate::encoding::parse_hex;
 use crate::error::{Error, Result, While};
 use crate::files::read_small;
 use crate::object::Object;
+use crate::options::{Global, Outcome, TokenArgs};
 use crate::pem::decode_pem;
 use crate::private_key::PrivateKey;
 use crate::public_key::{PointForm, PublicKey};

@@ -3,10 +3,10 @@
 use clap::Args;
 use cryptoki::slot::Slot;
 
-use crate::cli::{Global, Outcome};
 use crate::commands::token::{done, new_pin};
 use crate::error::{Error, Result, While};
 use crate::module::Module;
+use crate::options::{Global, Outcome};
 use crate::output::clean;
 use crate::pin::{self, PinSource, Wanted};
 use crate::secret::Secret;

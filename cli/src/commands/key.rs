@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use cryptoki::object::ObjectClass;
 
-use crate::cli::{Global, Outcome, TokenArgs};
 use crate::commands::{generate, import};
 use crate::encoding::{base64, hex};
 use crate::entry::{Entry, KeyJson};
@@ -14,6 +13,7 @@ use crate::error::{Error, Result, While};
 use crate::files::write_result;
 use crate::module::Module;
 use crate::object::{CLASSES, KeyName, Object, class_name, class_of};
+use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::{clean, show, table};
 use crate::terminal;
 use crate::token::{OpenToken, Token};

@@ -4,10 +4,10 @@ use clap::Args;
 use cryptoki_sys::*;
 use serde::Serialize;
 
-use crate::cli::{Global, Outcome, TokenArgs};
 use crate::error::{Error, Result};
 use crate::mechanism_names;
 use crate::module::Module;
+use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::{show, table};
 use crate::raw::Mechanism;
 use crate::token::Token;

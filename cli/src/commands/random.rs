@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use crate::cli::{Global, Outcome, TokenArgs};
 use crate::encoding::{Format, hex};
 use crate::error::{Result, While};
 use crate::files::write_result;
+use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::show;
 use crate::token::{OpenToken, Token};
 

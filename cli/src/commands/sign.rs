@@ -7,13 +7,13 @@ use clap::Args;
 use cryptoki::object::{AttributeType, ObjectClass};
 
 use crate::algorithm::{Algorithm, Hash};
-use crate::cli::{Global, Outcome, TokenArgs};
 use crate::commands::key::not_found;
 use crate::encoding::{Format, base64, ecdsa_to_der, hex, parse_hex};
 use crate::error::{Error, Result};
 use crate::files::{Input, is_dash, write_result};
 use crate::object::{KeyName, Object};
 use crate::operation::{self, Key};
+use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::show;
 use crate::scheme::Scheme;
 use crate::token::{OpenToken, Token};

@@ -4,9 +4,9 @@ use clap::{Args, Subcommand};
 use cryptoki::slot::{Limit, TokenInfo};
 use serde::Serialize;
 
-use crate::cli::{Global, Outcome, TokenArgs};
 use crate::commands::{backup, init};
 use crate::error::{Error, Result, While};
+use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::{clean, fields, show, table};
 use crate::pin::{self, PinSource, Wanted};
 use crate::secret::Secret;

@@ -7,7 +7,6 @@ use clap::Args;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 
 use crate::algorithm::Algorithm;
-use crate::cli::{Global, Outcome, TokenArgs};
 use crate::commands::import::create_public;
 use crate::commands::key::find_public;
 use crate::commands::sign::SchemeArgs;
@@ -17,6 +16,7 @@ use crate::files::{Input, is_dash, read_small};
 use crate::module::Module;
 use crate::object::KeyName;
 use crate::operation;
+use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::show;
 use crate::public_key::PublicKey;
 use crate::token::{OpenToken, Token};
