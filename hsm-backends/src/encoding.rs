@@ -28,7 +28,7 @@ pub struct Malformed(
 
 impl Attributes {
     /// The list as bytes. It may hold private values, so it is wiped when dropped. Lists longer than [`MAX_LEN`] or
-    /// deeper than four templates have no encoding.
+    /// deeper than four templates, and numbers that are not in ascending order, have no encoding.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, Malformed> {
         let len = 1 + list_len(self, MAX_DEPTH)?;
         if len > MAX_LEN {
@@ -64,6 +64,9 @@ fn list_len(list: &Attributes, depth: usize) -> Result<usize, Malformed> {
             Value::Bool(_) => 1,
             Value::Ulong(_) => 8,
             Value::Bytes(bytes) => bytes.len(),
+            Value::Ulongs(values) if !values.is_sorted_by(|left, right| left < right) => {
+                return Err(Malformed("a list of numbers is not ascending"));
+            }
             Value::Ulongs(values) => 8 * values.len(),
             Value::Template(list) => list_len(list, depth)?,
         };
