@@ -38,11 +38,14 @@ pub(super) fn write(call: &mut Call<'_>, path: &Path, passphrase: &Pin) -> Resul
     if path.symlink_metadata().is_ok() {
         return Err(StoreError::Device(format!("{} exists; choose another name", path.display())));
     }
+    call.files().check()?.ok_or(StoreError::TokenNotInitialized)?;
     let copy = {
         let _lock = call.files().lock_for_login()?;
         let scratch = call.files().scratch()?;
         let name = scratch.path().to_string_lossy().into_owned();
         call.read(|sql| Ok(sql.execute("VACUUM INTO ?1", [&name]).map(drop)?))?;
+        // A backup that restore would refuse is worse than none.
+        verify(scratch.path()).map_err(|fault| fault.into_store_error(call.files()))?;
         scratch
     };
     let partial = Partial::create(path)?;

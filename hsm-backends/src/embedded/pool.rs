@@ -124,7 +124,13 @@ impl Pool {
     fn connect(&self) -> Result<Link, StoreError> {
         let identity = self.files.check()?.ok_or(StoreError::TokenNotInitialized)?;
         let link = match self.open(identity, false) {
-            Err(Fault::Sql(error)) if needs_immutable(&error) && self.files.log_is_empty() => {
+            Err(Fault::Sql(error)) if needs_immutable(&error) => {
+                if !self.files.log_is_empty() {
+                    return Err(StoreError::Device(format!(
+                        "cannot open {}: {error}; its log is not empty, and to read it the directory must be writable",
+                        self.files.database().display()
+                    )));
+                }
                 self.open(identity, true)
             }
             opened => opened,
