@@ -5,6 +5,8 @@
 //! private-key bytes exist in this crate only.
 
 mod attributes;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod embedded;
 mod encoding;
 mod error;

@@ -32,7 +32,8 @@ impl Admin for EmbeddedStore {
                 fresh.write(transaction, current.generation)?;
                 token::advance(transaction)
             })?;
-            call.empty_log()
+            call.empty_log();
+            Ok(())
         } else {
             call.files().create_directory()?;
             let _lock = call.files().lock_for_login()?;
@@ -52,11 +53,14 @@ impl Admin for EmbeddedStore {
         let (token, key) = vault.token_key();
         let wrapped = pins::wrap(key, new, Role::User, token.token_id)?;
         let mut call = self.pool.enter();
+        // A login or C_SetPIN under the old PIN that is half done must not meet the new row.
+        let _lock = call.files().lock_for_login()?;
         call.write(|transaction| {
             unreplaced(transaction, token)?;
             PinRow { started: 0, cleared: 0, wrapped: wrapped.clone() }.store(transaction, Role::User)
         })?;
-        call.empty_log()
+        call.empty_log();
+        Ok(())
     }
 
     fn set_pin(&self, role: Role, old: &Pin, new: &Pin) -> Result<(), StoreError> {
@@ -72,7 +76,8 @@ impl Admin for EmbeddedStore {
             )?;
             Ok(())
         })?;
-        call.empty_log()
+        call.empty_log();
+        Ok(())
     }
 
     fn backup(&self, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
@@ -89,13 +94,12 @@ impl EmbeddedStore {
     fn create(&self, call: &mut Call<'_>, fresh: &Fresh) -> Result<(), StoreError> {
         let files = call.files();
         let scratch = files.scratch()?;
-        let generation = self.pool.settled().unwrap_or(0);
         let make = || -> Result<(), Fault> {
             let mut sql = Connection::open(scratch.path())?;
             schema::configure(&sql)?;
             let transaction = sql.transaction()?;
             schema::create(&transaction)?;
-            fresh.write(&transaction, generation + 1)?;
+            fresh.write(&transaction, token::first_generation()?)?;
             transaction.commit()?;
             // Last, so that the log holds nothing when the file moves away from it.
             schema::use_log(&sql)

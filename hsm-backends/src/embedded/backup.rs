@@ -11,6 +11,7 @@ use std::{
 
 use algorithms::{SecretBytes, aes, random};
 use rusqlite::Connection;
+use rustix::fs::{CWD, RenameFlags};
 
 use super::{
     fault::{Fault, io_error},
@@ -29,16 +30,22 @@ const HEAD_LEN: usize = MAGIC.len() + 12 + SALT_LEN;
 const CHUNK_LEN: usize = 64 << 10;
 const TAG_LEN: usize = 16;
 
+const EINVAL: i32 = rustix::io::Errno::INVAL.raw_os_error();
+const ENOSYS: i32 = rustix::io::Errno::NOSYS.raw_os_error();
+
 /// Writes a new file; an existing one is left alone.
 pub(super) fn write(call: &mut Call<'_>, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
     if path.symlink_metadata().is_ok() {
         return Err(StoreError::Device(format!("{} exists; choose another name", path.display())));
     }
+    call.files().check()?.ok_or(StoreError::TokenNotInitialized)?;
     let copy = {
         let _lock = call.files().lock_for_login()?;
         let scratch = call.files().scratch()?;
         let name = scratch.path().to_string_lossy().into_owned();
         call.read(|sql| Ok(sql.execute("VACUUM INTO ?1", [&name]).map(drop)?))?;
+        // A backup that restore would refuse is worse than none.
+        verify(scratch.path()).map_err(|fault| fault.into_store_error(call.files()))?;
         scratch
     };
     let partial = Partial::create(path)?;
@@ -69,12 +76,15 @@ pub(super) fn restore(
     passphrase: &Pin,
     replace: bool,
 ) -> Result<(), StoreError> {
-    let initialized = call.files().check()?.is_some();
-    if initialized && !replace {
-        return Err(StoreError::ReadOnly);
-    }
+    let occupied = |call: &Call<'_>| match call.files().check()? {
+        Some(_) if !replace => Err(StoreError::ReadOnly),
+        found => Ok(found.is_some()),
+    };
+    occupied(call)?;
     call.files().create_directory()?;
     let _lock = call.files().lock_for_login()?;
+    // Another process may have made a token while this one waited.
+    let initialized = occupied(call)?;
     let scratch = call.files().scratch()?;
     decrypt(path, passphrase, scratch.path())?;
     let restored = verify(scratch.path()).map_err(|fault| match fault.into_store_error(call.files()) {
@@ -83,14 +93,19 @@ pub(super) fn restore(
     })?;
     if initialized {
         let name = scratch.path().to_string_lossy().into_owned();
-        call.attached(&name, |transaction| overwrite(transaction, &restored))?;
-        call.empty_log()
-    } else {
-        prepare(scratch.path(), &restored, call.settled().unwrap_or(0))
-            .map_err(|fault| fault.into_store_error(call.files()))?;
-        call.files().install(scratch)?;
-        call.commit(token::advance)
+        match call.attached(&name, |transaction| overwrite(transaction, &restored)) {
+            Ok(()) => {
+                call.empty_log();
+                return Ok(());
+            }
+            // Nothing can be written into a token that is beyond repair; the backup takes its place.
+            Err(StoreError::Damaged(_)) => call.disconnect(),
+            Err(error) => return Err(error),
+        }
     }
+    prepare(scratch.path(), &restored).map_err(|fault| fault.into_store_error(call.files()))?;
+    call.files().install(scratch)?;
+    call.commit(token::advance)
 }
 
 /// Puts every row of the attached backup in place of the token's. Wrong tries that this token counted stay counted.
@@ -116,18 +131,18 @@ fn overwrite(transaction: &Connection, restored: &Token) -> Result<i64, Fault> {
     }
     let mut token = restored.clone();
     token.moment.incarnation = random::array().map_err(StoreError::from)?;
-    token.moment.generation = current.moment.generation.max(restored.moment.generation) + 1;
+    token.moment.generation = current.moment.generation.saturating_add(1);
     token::replace(transaction, &token)?;
     Ok(token.moment.generation)
 }
 
-/// Makes a verified backup ready to be the database of a directory that has none.
-fn prepare(path: &Path, restored: &Token, generation: i64) -> Result<(), Fault> {
+/// Makes a verified backup ready to be the database of a directory that has none, or a damaged one.
+fn prepare(path: &Path, restored: &Token) -> Result<(), Fault> {
     let sql = Connection::open(path)?;
     schema::configure(&sql)?;
     let mut token = restored.clone();
     token.moment.incarnation = random::array().map_err(StoreError::from)?;
-    token.moment.generation = generation.max(restored.moment.generation) + 1;
+    token.moment.generation = token::first_generation()?;
     token::replace(&sql, &token)?;
     schema::use_log(&sql)
 }
@@ -251,8 +266,15 @@ impl Partial {
     fn finish(self, target: &Path) -> Result<(), StoreError> {
         let failed = |error: &io::Error| io_error("write", target, error);
         self.file.sync_all().map_err(|error| failed(&error))?;
-        // A link, not a rename: it fails where the name has been taken meanwhile.
-        std::fs::hard_link(&self.path, target).map_err(|error| failed(&error))?;
+        // Neither replaces a file that has taken the name meanwhile. Not every file system can do both.
+        let renamed = rustix::fs::renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE);
+        match renamed.map_err(io::Error::from) {
+            Err(error) if matches!(error.raw_os_error(), Some(EINVAL | ENOSYS)) => {
+                std::fs::hard_link(&self.path, target)
+            }
+            renamed => renamed,
+        }
+        .map_err(|error| failed(&error))?;
         let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
         sync_directory(parent.unwrap_or(Path::new(".")))
     }

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use super::token::{Moment, Name};
 use crate::{PrivateKey, Record, RecordId, SecretKey};
 
 /// Records kept: a prepared ML-DSA-87 key and its attributes need some 12 KiB.
@@ -20,6 +21,8 @@ pub(super) struct Cached {
     pub(super) record: Arc<Record>,
     pub(super) private_key: OnceLock<Arc<dyn PrivateKey>>,
     pub(super) secret_key: OnceLock<Arc<SecretKey>>,
+    /// The incarnation of the token that it was read from: a restored token may count the same versions again.
+    incarnation: Name,
     /// The last generation at which the record was at this version.
     current_at: AtomicI64,
 }
@@ -30,9 +33,13 @@ impl Cached {
         self.current_at.load(Ordering::Acquire) == generation
     }
 
-    /// Notes that the record was found at this version in `generation`.
-    pub(super) fn confirm(&self, generation: i64) {
-        self.current_at.fetch_max(generation, Ordering::AcqRel);
+    /// Whether it is `version` of the token that `moment` belongs to; if so it is known to be current then.
+    fn confirm(&self, version: u64, moment: Moment) -> bool {
+        let same = self.record.version == version && self.incarnation == moment.incarnation;
+        if same {
+            self.current_at.fetch_max(moment.generation, Ordering::AcqRel);
+        }
+        same
     }
 }
 
@@ -45,13 +52,17 @@ impl Cache {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// Keeps a record as read in `generation`. An entry at the same version stays, with the keys it has opened.
-    pub(super) fn keep(&self, record: Record, generation: i64) -> Arc<Cached> {
+    /// The entry of a record that was found at `version` at this moment, if it is here.
+    pub(super) fn confirmed(&self, id: RecordId, version: u64, moment: Moment) -> Option<Arc<Cached>> {
+        self.entry(id).filter(|entry| entry.confirm(version, moment))
+    }
+
+    /// Keeps a record as read at `moment`. An entry at the same version stays, with the keys it has opened.
+    pub(super) fn keep(&self, record: Record, moment: Moment) -> Arc<Cached> {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get(&record.id)
-            && entry.record.version == record.version
+            && entry.confirm(record.version, moment)
         {
-            entry.confirm(generation);
             return entry.clone();
         }
         if entries.len() >= MAX_ENTRIES {
@@ -65,7 +76,8 @@ impl Cache {
             record: Arc::new(record),
             private_key: OnceLock::new(),
             secret_key: OnceLock::new(),
-            current_at: AtomicI64::new(generation),
+            incarnation: moment.incarnation,
+            current_at: AtomicI64::new(moment.generation),
         });
         entries.insert(id, entry.clone());
         entry

@@ -22,15 +22,23 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The counter of one store.
 #[derive(Debug, Default)]
 pub(super) struct Counter {
-    open: RwLock<Option<(File, Instant)>>,
+    open: RwLock<Open>,
     opening: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// The file, and when somebody last looked whether it still has its name.
+    file: Option<(File, Instant)>,
+    /// Forks under way: the file stays closed meanwhile, so that no child inherits it.
+    forks: u32,
 }
 
 impl Counter {
     /// The generation that was last committed, or `None` where only SQLite can tell.
     pub(super) fn settled(&self, files: &Files) -> Option<i64> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((file, looked)) = &*open
+        if let Some((file, looked)) = &open.file
             && looked.elapsed() < LOOK_AGAIN
         {
             return generation_of(read(file)?);
@@ -38,7 +46,21 @@ impl Counter {
         drop(open);
         self.reopen(files).ok()?;
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        generation_of(read(&open.as_ref()?.0)?)
+        generation_of(read(&open.file.as_ref()?.0)?)
+    }
+
+    /// Closes the file and keeps it closed until [`Counter::reopen_after_fork`]. Until then nothing is settled, so
+    /// callers go to the gate and wait there.
+    pub(super) fn close_for_fork(&self) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        open.file = None;
+        open.forks += 1;
+    }
+
+    /// Lets the file be opened again once no fork is under way.
+    pub(super) fn reopen_after_fork(&self) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        open.forks = open.forks.saturating_sub(1);
     }
 
     /// Runs `commit`, which makes `generation` the last one. Call with the database's write lock held.
@@ -72,19 +94,22 @@ impl Counter {
         let _turn = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let named = std::fs::symlink_metadata(files.counter());
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let same = match (&*open, &named) {
+        if open.forks > 0 {
+            return Ok(());
+        }
+        let same = match (&open.file, &named) {
             (Some((file, _)), Ok(named)) => {
                 let found = file.metadata()?;
                 (found.dev(), found.ino()) == (named.dev(), named.ino())
             }
             _ => false,
         };
-        *open = match open.take() {
+        open.file = match open.file.take() {
             Some((file, _)) if same => Some((file, Instant::now())),
             _ => None,
         };
-        if open.is_none() && named?.is_file() {
-            *open = Some((File::open(files.counter())?, Instant::now()));
+        if open.file.is_none() && named?.is_file() {
+            open.file = Some((File::open(files.counter())?, Instant::now()));
         }
         Ok(())
     }

@@ -70,7 +70,8 @@ impl Files {
         if !self.check_directory()? {
             return Ok(None);
         }
-        for suffix in COMPANIONS {
+        // A rollback journal is never ours in WAL mode, but SQLite would follow one.
+        for suffix in COMPANIONS.into_iter().chain(["-journal"]) {
             check_file(&self.beside(suffix))?;
         }
         check_file(&self.counter)?;
@@ -111,7 +112,11 @@ impl Files {
     /// Waits until no other login, C_InitToken or restore runs on this token, in any process, and keeps them out.
     pub(super) fn lock_for_login(&self) -> Result<Lock, StoreError> {
         let failed = |error: &io::Error| io_error("lock", &self.directory, error);
-        let file = File::open(&self.directory).map_err(|error| failed(&error))?;
+        let file = match File::open(&self.directory) {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => return Err(StoreError::TokenNotInitialized),
+            Err(error) => return Err(failed(&error)),
+        };
         let start = Instant::now();
         loop {
             match file.try_lock() {

@@ -56,9 +56,11 @@ impl Cost {
             passes: u32::from_be_bytes(numbers[1]),
             lanes: u32::from_be_bytes(numbers[2]),
         };
-        let sane = (8..=1 << 20).contains(&cost.memory_kib)
+        // At most a gigabyte, and four gigabytes written: some seconds.
+        let sane = (1..=8).contains(&cost.lanes)
+            && (8 * cost.lanes..=1 << 20).contains(&cost.memory_kib)
             && (1..=64).contains(&cost.passes)
-            && (1..=8).contains(&cost.lanes);
+            && cost.memory_kib * cost.passes <= 4 << 20;
         sane.then_some(cost)
     }
 
@@ -156,6 +158,13 @@ impl PinRow {
         Ok(())
     }
 
+    /// The number of the next try. Numbers that this code cannot have written are not counted on from.
+    fn next_try(&self) -> Result<i64, StoreError> {
+        self.started.checked_add(1).filter(|_| (0..=self.started).contains(&self.cleared)).ok_or_else(|| {
+            StoreError::Damaged("the count of wrong PINs was altered; restore a backup".into())
+        })
+    }
+
     /// Tries that no right PIN has followed.
     pub(super) fn failures(&self) -> u64 {
         u64::try_from(self.started.saturating_sub(self.cleared)).unwrap_or(u64::MAX)
@@ -193,7 +202,7 @@ pub(super) fn judge(call: &mut Call<'_>, role: Role, pin: &Pin, limit: u32) -> R
             return Err(StoreError::PinLocked.into());
         }
         parse_wrap(&row.wrapped)?;
-        row.started += 1;
+        row.started = row.next_try()?;
         transaction
             .prepare_cached("UPDATE pin SET started = ?1 WHERE role = ?2")?
             .execute(params![row.started, role_number(role)])?;

@@ -39,8 +39,8 @@ struct Link {
 struct State {
     idle: Vec<Link>,
     inside: usize,
-    /// A fork is under way.
-    shut: bool,
+    /// Forks under way: two threads may fork at the same time.
+    forks: u32,
 }
 
 /// The gate of one store.
@@ -68,7 +68,7 @@ impl Pool {
     /// Enters; waits while a fork is under way. A thread that is inside must not enter again.
     pub(super) fn enter(&self) -> Call<'_> {
         let mut state = self.state();
-        while state.shut {
+        while state.forks > 0 {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.inside += 1;
@@ -81,17 +81,22 @@ impl Pool {
     pub(super) fn shut(&self) {
         let start = Instant::now();
         let mut state = self.state();
-        state.shut = true;
+        state.forks += 1;
         while state.inside > 0 {
             let Some(left) = FORK_TIMEOUT.checked_sub(start.elapsed()) else { break };
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.idle.clear();
+        drop(state);
+        self.counter.close_for_fork();
     }
 
     /// Opens the gate again.
     pub(super) fn reopen(&self) {
-        self.state().shut = false;
+        self.counter.reopen_after_fork();
+        let mut state = self.state();
+        state.forks = state.forks.saturating_sub(1);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -105,10 +110,27 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One transaction whose generation the change counter tells.
+    fn commit(
+        &self,
+        sql: &mut Connection,
+        body: &mut impl FnMut(&Transaction<'_>) -> Result<i64, Fault>,
+    ) -> Result<(), Fault> {
+        let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let generation = body(&transaction)?;
+        self.counter.around(&self.files, generation, || Ok(transaction.commit()?))
+    }
+
     fn connect(&self) -> Result<Link, StoreError> {
         let identity = self.files.check()?.ok_or(StoreError::TokenNotInitialized)?;
         let link = match self.open(identity, false) {
-            Err(Fault::Sql(error)) if needs_immutable(&error) && self.files.log_is_empty() => {
+            Err(Fault::Sql(error)) if needs_immutable(&error) => {
+                if !self.files.log_is_empty() {
+                    return Err(StoreError::Device(format!(
+                        "cannot open {}: {error}; its log is not empty, and to read it the directory must be writable",
+                        self.files.database().display()
+                    )));
+                }
                 self.open(identity, true)
             }
             opened => opened,
@@ -206,11 +228,7 @@ impl Call<'_> {
     ) -> Result<(), StoreError> {
         let pool = self.pool;
         let _turn = pool.write_turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.attempt(|sql| {
-            let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let generation = body(&transaction)?;
-            pool.counter.around(&pool.files, generation, || Ok(transaction.commit()?))
-        })
+        self.attempt(|sql| pool.commit(sql, &mut body))
     }
 
     /// As [`Call::commit`], with another database attached under the name `backup`.
@@ -219,15 +237,15 @@ impl Call<'_> {
         path: &str,
         mut body: impl FnMut(&Transaction<'_>) -> Result<i64, Fault>,
     ) -> Result<(), StoreError> {
-        self.read(|sql| Ok(sql.execute("ATTACH DATABASE ?1 AS backup", [path]).map(drop)?))?;
-        let result = self.commit(|transaction| body(transaction));
-        let detached = self.read(|sql| Ok(sql.execute_batch("DETACH DATABASE backup")?));
-        result.and(detached)
-    }
-
-    /// The generation that was last committed, where that can be told without SQLite.
-    pub(super) fn settled(&self) -> Option<i64> {
-        self.pool.settled()
+        let pool = self.pool;
+        let _turn = pool.write_turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.attempt(|sql| {
+            sql.execute("ATTACH DATABASE ?1 AS backup", [path])?;
+            let result = pool.commit(sql, &mut body);
+            let detached = sql.execute_batch("DETACH DATABASE backup");
+            result?;
+            Ok(detached?)
+        })
     }
 
     /// As [`Call::write`], but a power failure may undo it. Other processes see it at once.
@@ -242,9 +260,10 @@ impl Call<'_> {
     }
 
     /// Moves the log into the database and empties it, so that no old page stays in it. Other processes' readers
-    /// may prevent that; then a later checkpoint overwrites it.
-    pub(super) fn empty_log(&mut self) -> Result<(), StoreError> {
-        self.read(|sql| Ok(sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?))
+    /// may prevent that, or a full disk; then a later checkpoint overwrites it. What was committed before is
+    /// committed all the same, so this does not fail.
+    pub(super) fn empty_log(&mut self) {
+        let _ = self.read(|sql| Ok(sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?));
     }
 
     /// Whether the medium refuses writes.
@@ -301,11 +320,11 @@ impl Drop for Call<'_> {
         let mut state = self.pool.state();
         // Whatever is not kept is closed before this call counts as gone.
         match link {
-            Some(link) if !state.shut && state.idle.len() < MAX_IDLE => state.idle.push(link),
+            Some(link) if state.forks == 0 && state.idle.len() < MAX_IDLE => state.idle.push(link),
             link => drop(link),
         }
         state.inside -= 1;
-        if state.shut {
+        if state.forks > 0 {
             drop(state);
             self.pool.changed.notify_all();
         }

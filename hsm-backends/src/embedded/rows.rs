@@ -23,7 +23,7 @@ impl RawRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: RecordId(row.get(0)?),
-            version: row.get::<_, i64>(1)?.cast_unsigned(),
+            version: version_column(row, 1)?,
             private: row.get(2)?,
             attributes: row.get(3)?,
             secret_kind: row.get(4)?,
@@ -33,21 +33,31 @@ impl RawRow {
     /// The record in clear. A private row needs the keys.
     pub(super) fn open(self, keys: Option<&RecordKeys>) -> Result<Record, Fault> {
         let place = Place { id: self.id, version: self.version };
-        let attributes = match (self.private, keys) {
-            (false, _) => Attributes::decode(&self.attributes)?,
+        let kind = SecretKind::from_column(self.secret_kind)?;
+        let decoded = match (self.private, keys) {
+            (false, _) => Attributes::decode(&self.attributes),
             (true, Some(keys)) => {
-                Attributes::decode(keys.open_attributes(place, &self.attributes)?.expose())?
+                Attributes::decode(keys.open_attributes(place, kind, &self.attributes)?.expose())
             }
             (true, None) => return Err(StoreError::NotFound.into()),
         };
-        if attributes.flag(ck::CKA_PRIVATE) != self.private {
-            return Err(
-                StoreError::Damaged(format!("object {} was altered; restore a backup", self.id)).into()
-            );
+        match decoded {
+            Ok(attributes) if attributes.flag(ck::CKA_PRIVATE) == self.private => {
+                Ok(Record { id: self.id, version: self.version, attributes, has_secret: kind.is_some() })
+            }
+            _ => Err(altered(self.id).into()),
         }
-        let has_secret = SecretKind::from_column(self.secret_kind)?.is_some();
-        Ok(Record { id: self.id, version: self.version, attributes, has_secret })
     }
+}
+
+fn altered(id: RecordId) -> StoreError {
+    StoreError::Damaged(format!("object {id} was altered; restore a backup"))
+}
+
+/// Versions count from 1; a negative one is none of ours.
+fn version_column(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let version: i64 = row.get(column)?;
+    u64::try_from(version).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, version))
 }
 
 /// The row of an id.
@@ -60,7 +70,7 @@ pub(super) fn by_id(sql: &Connection, id: RecordId) -> Result<Option<RawRow>, Fa
 /// The version of an id.
 pub(super) fn version(sql: &Connection, id: RecordId) -> Result<Option<u64>, Fault> {
     let mut statement = sql.prepare_cached("SELECT version FROM record WHERE id = ?1")?;
-    Ok(statement.query_row([id.0], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned())).optional()?)
+    Ok(statement.query_row([id.0], |row| version_column(row, 0)).optional()?)
 }
 
 /// The secret of an id, opened.
@@ -73,10 +83,10 @@ pub(super) fn secret(
         sql.prepare_cached("SELECT version, attributes, secret_kind, secret FROM record WHERE id = ?1")?;
     let mut rows = statement.query([id.0])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let (version, attributes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+    let (version, attributes): (u64, Vec<u8>) = (version_column(row, 0)?, row.get(1)?);
     let (kind, secret): (i64, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
-    let version = version.cast_unsigned();
-    let (Some(kind), Some(secret)) = (SecretKind::from_column(kind)?, secret) else { return Ok(None) };
+    let Some(kind) = SecretKind::from_column(kind)? else { return Ok(None) };
+    let secret = secret.ok_or_else(|| altered(id))?;
     let opened = keys.open_secret(Place { id, version }, &attributes, kind, &secret)?;
     Ok(Some((version, kind, opened)))
 }
@@ -112,9 +122,15 @@ fn query(template: &Attributes, keys: Option<&RecordKeys>) -> Result<Option<Quer
         conditions.push("id = ?");
         values.push(Box::new(id.0));
     }
-    for (kind, condition) in [(ck::CKA_CLASS, "class = ?"), (ck::CKA_KEY_TYPE, "key_type = ?")] {
+    // Clients ask for a label or id together with class and type, which thousands of objects share. Without
+    // statistics SQLite would take the index of those two; a plus keeps it from that.
+    let selective = template.contains(ck::CKA_UNIQUE_ID)
+        || [ck::CKA_LABEL, ck::CKA_ID].iter().any(|kind| template.bytes(*kind).is_some());
+    for (kind, indexed, plain) in
+        [(ck::CKA_CLASS, "class = ?", "+class = ?"), (ck::CKA_KEY_TYPE, "key_type = ?", "+key_type = ?")]
+    {
         if let Some(number) = template.ulong(kind) {
-            conditions.push(condition);
+            conditions.push(if selective { plain } else { indexed });
             values.push(Box::new(number.cast_signed()));
         }
     }
@@ -158,7 +174,14 @@ pub(super) fn apply(
             if row.private != attributes.flag(ck::CKA_PRIVATE) {
                 return Err(StoreError::Unsupported.into());
             }
-            let secret = keys.map(|keys| secret(transaction, *id, keys)).transpose()?.flatten();
+            // Opened although it stays what it is: what was altered is found out, not sealed anew.
+            let secret = match keys {
+                Some(keys) => {
+                    row.open(Some(keys))?;
+                    secret(transaction, *id, keys)?
+                }
+                None => None,
+            };
             let secret = secret.as_ref().map(|(_, kind, bytes)| (*kind, bytes.expose()));
             write(transaction, Place { id: *id, version: expected + 1 }, attributes, secret, keys, UPDATE)
         }
@@ -193,7 +216,7 @@ fn write(
         (false, _) => (encoded.to_vec(), None),
         (true, None) => return Err(StoreError::Unsupported.into()),
         (true, Some(keys)) => {
-            let sealed = keys.seal_attributes(place, &encoded)?;
+            let sealed = keys.seal_attributes(place, secret.map(|(kind, _)| kind), &encoded)?;
             let secret =
                 secret.map(|(kind, bytes)| keys.seal_secret(place, &sealed, kind, bytes)).transpose()?;
             (sealed, secret)
@@ -208,14 +231,14 @@ fn write(
     };
     transaction.prepare_cached(statement)?.execute(rusqlite::params![
         place.id.0,
-        place.version.cast_signed(),
+        i64::try_from(place.version).map_err(|_| altered(place.id))?,
         private,
         attributes.ulong(ck::CKA_CLASS).map(u64::cast_signed),
         attributes.ulong(ck::CKA_KEY_TYPE).map(u64::cast_signed),
         tag(ck::CKA_LABEL)?,
         tag(ck::CKA_ID)?,
         attributes_blob,
-        secret.map_or(0, |(kind, _)| kind as i64),
+        SecretKind::column(secret.map(|(kind, _)| kind)),
         secret_blob,
     ])?;
     Ok(())
@@ -243,7 +266,7 @@ pub(super) fn check_all(sql: &Connection) -> Result<(), Fault> {
         let secret: Option<Vec<u8>> = row.get(5)?;
         let kind = SecretKind::from_column(raw.secret_kind)?;
         if kind.is_some() != secret.is_some() || (kind.is_some() && !raw.private) {
-            return Err(StoreError::Damaged(format!("object {} lacks its secret", raw.id)).into());
+            return Err(altered(raw.id).into());
         }
         if !raw.private {
             raw.open(None)?;

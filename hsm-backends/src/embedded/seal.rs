@@ -15,6 +15,8 @@ const OVERHEAD: usize = NONCE_LEN + 16;
 const RECORD_KEY: &[u8] = b"trellis record key 1";
 const INDEX_KEY: &[u8] = b"trellis index key 1";
 const BLOB: &[u8] = b"trellis record 1";
+/// Which part of a record a blob is: this, or the [`SecretKind`].
+const ATTRIBUTES: u8 = 0;
 
 /// A label or an id as the index keeps it.
 pub(super) type Tag = [u8; 16];
@@ -49,6 +51,11 @@ pub(super) enum SecretKind {
 }
 
 impl SecretKind {
+    /// The inverse of [`SecretKind::from_column`].
+    pub(super) fn column(kind: Option<Self>) -> u8 {
+        kind.map_or(0, |kind| kind as u8)
+    }
+
     /// `None` for a record without a secret.
     pub(super) fn from_column(column: i64) -> Result<Option<Self>, Fault> {
         Ok(match column {
@@ -81,12 +88,23 @@ impl RecordKeys {
         Ok(Self { token_id, token_key, index_key })
     }
 
-    pub(super) fn seal_attributes(&self, place: Place, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
-        self.seal(place, &self.context(place, 0, &[]), plain)
+    /// Seals attributes together with what kind of secret, if any, belongs to them.
+    pub(super) fn seal_attributes(
+        &self,
+        place: Place,
+        kind: Option<SecretKind>,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        self.seal(place, &self.context(place, ATTRIBUTES, &[SecretKind::column(kind)]), plain)
     }
 
-    pub(super) fn open_attributes(&self, place: Place, blob: &[u8]) -> Result<SecretBytes, Fault> {
-        self.open(place, &self.context(place, 0, &[]), blob)
+    pub(super) fn open_attributes(
+        &self,
+        place: Place,
+        kind: Option<SecretKind>,
+        blob: &[u8],
+    ) -> Result<SecretBytes, Fault> {
+        self.open(place, &self.context(place, ATTRIBUTES, &[SecretKind::column(kind)]), blob)
     }
 
     /// Seals a secret so that it opens only beside exactly these sealed attributes: no flag can be changed under it.

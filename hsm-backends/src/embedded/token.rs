@@ -75,6 +75,12 @@ pub(super) fn replace(transaction: &Connection, token: &Token) -> Result<(), Fau
     Ok(())
 }
 
+/// Where a new file's generations begin. At random, so that what another process remembers of a file that had this
+/// name before is never taken for current.
+pub(super) fn first_generation() -> Result<i64, StoreError> {
+    Ok(i64::from(u32::from_be_bytes(algorithms::random::array()?)) << 16)
+}
+
 fn no_row() -> StoreError {
     StoreError::Damaged("the token's own row is missing; restore a backup".into())
 }

@@ -8,9 +8,12 @@ use super::{
     pool::Pool,
     rows,
     seal::{RecordKeys, SecretKind},
-    token::{self, Name},
+    token::{self, Moment, Name},
 };
 use crate::{Attributes, Change, NewSecret, Objects, PrivateKey, Record, RecordId, SecretKey, StoreError};
+
+/// How often a record may change under a caller who opens its key.
+const MAX_LOOKS: usize = 100;
 
 /// The objects of one token.
 #[derive(Debug)]
@@ -34,14 +37,14 @@ impl View {
         self.keys.as_ref().map(|(keys, _)| keys)
     }
 
-    /// The current generation, if this is still the token that the keys belong to.
-    fn check(&self, sql: &rusqlite::Connection) -> Result<i64, Fault> {
+    /// The present moment, if this is still the token that the keys belong to.
+    fn check(&self, sql: &rusqlite::Connection) -> Result<Moment, Fault> {
         let moment = token::moment(sql)?;
         match &self.keys {
             Some((_, incarnation)) if *incarnation != moment.incarnation => {
                 Err(StoreError::TokenReplaced.into())
             }
-            _ => Ok(moment.generation),
+            _ => Ok(moment),
         }
     }
 
@@ -53,15 +56,15 @@ impl View {
             return Ok(entry);
         }
         let found = self.pool.enter().read(|sql| {
-            let generation = self.check(sql)?;
-            if let Some(entry) = self.cache.entry(id)
-                && rows::version(sql, id)? == Some(entry.record.version)
+            let moment = self.check(sql)?;
+            if self.cache.entry(id).is_some()
+                && let Some(version) = rows::version(sql, id)?
+                && let Some(entry) = self.cache.confirmed(id, version, moment)
             {
-                entry.confirm(generation);
                 return Ok(entry);
             }
             let row = rows::by_id(sql, id)?.ok_or(StoreError::NotFound)?;
-            Ok(self.cache.keep(row.open(self.keys())?, generation))
+            Ok(self.cache.keep(row.open(self.keys())?, moment))
         });
         if found.is_err() {
             self.cache.forget(id);
@@ -71,11 +74,10 @@ impl View {
 
     /// The opened private key of a record; the same one for as long as the record is at the same version.
     pub(super) fn private_key(&self, id: RecordId) -> Result<Arc<dyn PrivateKey>, StoreError> {
-        let entry = self.current(id)?;
-        if let Some(key) = entry.private_key.get() {
-            return Ok(key.clone());
-        }
-        let bytes = self.open_secret(&entry, SecretKind::Private)?;
+        let (entry, bytes) = match self.opened(id, SecretKind::Private, |entry| entry.private_key.get())? {
+            Secret::Known(key) => return Ok(key),
+            Secret::Sealed(entry, bytes) => (entry, bytes),
+        };
         let key = algorithms::PrivateKey::from_pkcs8(&bytes)
             .map_err(|error| StoreError::Damaged(format!("the private key of object {id}: {error}")))?;
         let NewSecret::Private(key) = NewSecret::import(key) else { return Err(StoreError::Unsupported) };
@@ -85,12 +87,32 @@ impl View {
 
     /// The opened secret key of a record.
     pub(super) fn secret_key(&self, id: RecordId) -> Result<Arc<SecretKey>, StoreError> {
-        let entry = self.current(id)?;
-        if let Some(key) = entry.secret_key.get() {
-            return Ok(key.clone());
-        }
-        let bytes = self.open_secret(&entry, SecretKind::Secret)?;
+        let (entry, bytes) = match self.opened(id, SecretKind::Secret, |entry| entry.secret_key.get())? {
+            Secret::Known(key) => return Ok(key),
+            Secret::Sealed(entry, bytes) => (entry, bytes),
+        };
         Ok(entry.secret_key.get_or_init(|| Arc::new(SecretKey::new(bytes))).clone())
+    }
+
+    /// The key that a record has opened already, or its secret. Another process may change the record between the
+    /// two looks at it; then both are taken again.
+    fn opened<K: Clone>(
+        &self,
+        id: RecordId,
+        kind: SecretKind,
+        known: impl Fn(&Cached) -> Option<&K>,
+    ) -> Result<Secret<K>, StoreError> {
+        for _ in 0..MAX_LOOKS {
+            let entry = self.current(id)?;
+            if let Some(key) = known(&entry) {
+                return Ok(Secret::Known(key.clone()));
+            }
+            match self.open_secret(&entry, kind) {
+                Err(StoreError::Changed) => {}
+                opened => return opened.map(|bytes| Secret::Sealed(entry, bytes)),
+            }
+        }
+        Err(StoreError::Changed)
     }
 
     fn open_secret(
@@ -112,6 +134,12 @@ impl View {
     }
 }
 
+/// What [`View::opened`] finds.
+enum Secret<K> {
+    Known(K),
+    Sealed(Arc<Cached>, algorithms::SecretBytes),
+}
+
 impl Objects for View {
     fn find(&self, template: &Attributes) -> Result<Vec<RecordId>, StoreError> {
         // CKA_UNIQUE_ID is the record's name and not among its attributes.
@@ -120,16 +148,13 @@ impl Objects for View {
         self.pool.enter().read(|sql| {
             // One snapshot: the generation belongs to the rows.
             let snapshot = sql.unchecked_transaction()?;
-            let generation = self.check(&snapshot)?;
+            let moment = self.check(&snapshot)?;
             let mut found = Vec::new();
             rows::candidates(&snapshot, template, self.keys(), |row| {
-                let (id, version) = (row.id, row.version);
-                let entry = match self.cache.entry(id) {
-                    Some(entry) if entry.record.version == version => {
-                        entry.confirm(generation);
-                        entry
-                    }
-                    _ => self.cache.keep(row.open(self.keys())?, generation),
+                let id = row.id;
+                let entry = match self.cache.confirmed(id, row.version, moment) {
+                    Some(entry) => entry,
+                    None => self.cache.keep(row.open(self.keys())?, moment),
                 };
                 if entry.record.attributes.matches(&rest) {
                     found.push(id);
