@@ -4,5 +4,6 @@
 
 pub mod isolated;
 pub mod library;
+pub mod objects;
 pub mod raw;
 pub mod rust;
