@@ -20,4 +20,5 @@ mod streaming;
 mod support_table;
 mod threads;
 mod unload;
+mod vectors;
 mod vendor;
