@@ -7,6 +7,7 @@ mod arguments;
 mod ciphers;
 mod exports;
 mod fork;
+mod fork_depth;
 mod initialize;
 mod interfaces;
 mod kill;
