@@ -9,7 +9,8 @@ use std::{
 use cryptoki_sys::*;
 use trellis_tests::{
     c, isolated,
-    raw::{Raw, USER_PIN, in_child},
+    process::in_child,
+    raw::{Raw, USER_PIN},
 };
 
 use crate::abuse::assert_not_initialized;

@@ -138,6 +138,48 @@ isolated! {
         assert_eq!(c!(p11.C_MessageVerifyFinal(session)), CKR_OK);
     }
 
+    /// The process goes on: the next message is signed, and nothing of the one that failed is in it.
+    fn a_bad_argument_ends_the_message(place) {
+        let p11 = place.load();
+        let (session, public, private) = with_key(&p11, CK_FALSE);
+        let (data, len) = (MESSAGE.as_ptr().cast_mut(), MESSAGE.len() as CK_ULONG);
+        let (mut signature, mut signature_len) = ([0; 64], 64);
+        let out = signature.as_mut_ptr();
+        let absurd = CK_ULONG::MAX;
+        assert_eq!(c!(p11.C_MessageSignInit(session, std::ptr::from_mut(&mut eddsa()), private)), CKR_OK);
+        let next = |part, part_len, out, len: *mut CK_ULONG| {
+            c!(p11.C_SignMessageNext(session, null_mut(), 0, part, part_len, out, len))
+        };
+        let mut absurd_len = absurd;
+        for (part, part_len, out, len) in [
+            (null_mut(), 1, null_mut(), null_mut()),
+            (data, absurd, null_mut(), null_mut()),
+            (data, len, out, &raw mut absurd_len),
+        ] {
+            assert_eq!(c!(p11.C_SignMessageBegin(session, null_mut(), 0)), CKR_OK);
+            assert_eq!(next(data, 3, null_mut(), null_mut()), CKR_OK);
+            assert_eq!(next(part, part_len, out, len), CKR_ARGUMENTS_BAD);
+            assert_eq!(next(data, 3, null_mut(), null_mut()), CKR_OPERATION_NOT_INITIALIZED);
+        }
+        assert_eq!(c!(p11.C_SignMessageBegin(session, null_mut(), 0)), CKR_OK);
+        assert_eq!(next(data, len, out, &raw mut signature_len), CKR_OK);
+        assert_eq!(c!(p11.C_MessageSignFinal(session)), CKR_OK);
+
+        assert_eq!(c!(p11.C_MessageVerifyInit(session, std::ptr::from_mut(&mut eddsa()), public)), CKR_OK);
+        let next = |part, part_len, signature, len| {
+            c!(p11.C_VerifyMessageNext(session, null_mut(), 0, part, part_len, signature, len))
+        };
+        for (part, part_len, signature, len) in [(null_mut(), 1, null_mut(), 0), (data, len, out, absurd)] {
+            assert_eq!(c!(p11.C_VerifyMessageBegin(session, null_mut(), 0)), CKR_OK);
+            assert_eq!(next(data, 3, null_mut(), 0), CKR_OK);
+            assert_eq!(next(part, part_len, signature, len), CKR_ARGUMENTS_BAD);
+            assert_eq!(next(data, 3, null_mut(), 0), CKR_OPERATION_NOT_INITIALIZED);
+        }
+        assert_eq!(c!(p11.C_VerifyMessageBegin(session, null_mut(), 0)), CKR_OK);
+        assert_eq!(next(data, len, out, 64), CKR_OK);
+        assert_eq!(c!(p11.C_MessageVerifyFinal(session)), CKR_OK);
+    }
+
     /// One CK_ATTRIBUTE of each fate in one C_GetAttributeValue: what can be answered is.
     fn attributes_are_answered_one_by_one(place) {
         let p11 = place.load();

@@ -114,7 +114,7 @@ isolated! {
         p11.make_token();
         let session = p11.open(CKF_RW_SESSION);
         assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
-        let elsewhere = trellis_tests::raw::in_child(|| {
+        let elsewhere = trellis_tests::process::in_child(|| {
             p11.initialize();
             assert_eq!(p11.init_token(0, "new owner"), CKR_OK);
             p11.finalize();

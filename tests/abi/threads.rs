@@ -2,7 +2,10 @@
 
 use std::{
     ptr::null_mut,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -31,6 +34,30 @@ isolated! {
             }
         });
         assert_eq!(p11.token_info().ulSessionCount, 0);
+    }
+
+    /// Several threads call C_Initialize at once: one of them does it, and the others are told, once it is done.
+    fn initialize_of_many_threads(place) {
+        let p11 = place.load();
+        for _ in 0..20 {
+            let barrier = Barrier::new(4);
+            let mut answers: Vec<_> = thread::scope(|scope| {
+                let thread = || {
+                    barrier.wait();
+                    let answer = c!(p11.C_Initialize(null_mut()));
+                    // Whatever the answer was, the module is now there for this thread too.
+                    let mut count = 0;
+                    assert_eq!(c!(p11.C_GetSlotList(CK_FALSE, null_mut(), &raw mut count)), CKR_OK);
+                    answer
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(thread)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            answers.sort_unstable();
+            let already = CKR_CRYPTOKI_ALREADY_INITIALIZED;
+            assert_eq!(answers, [CKR_OK, already, already, already]);
+            p11.finalize();
+        }
     }
 
     /// Calls in progress finish, later ones are told; nothing crashes.

@@ -6,10 +6,7 @@ use std::{
 };
 
 use cryptoki_sys::*;
-use trellis_tests::{
-    c, isolated,
-    raw::{USER_PIN, in_child},
-};
+use trellis_tests::{c, isolated, process::in_child, raw::USER_PIN};
 
 /// The list alone, which outlives the handle of the library.
 struct Functions {

@@ -159,23 +159,3 @@ impl Raw {
         info
     }
 }
-
-/// Runs `child` in a child process made by fork(2) and returns its exit status, which is 101 if it panicked. The child
-/// ends without the destructors and exit handlers of the parent.
-pub fn in_child(child: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: the child runs on this thread's stack and leaves through _exit.
-    match unsafe { libc::fork() } {
-        0 => {
-            let status = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(101);
-            // SAFETY: ends the process.
-            unsafe { libc::_exit(status) }
-        }
-        child => {
-            assert!(child > 0, "fork: {}", std::io::Error::last_os_error());
-            let mut status = 0;
-            // SAFETY: the child is ours, and `status` a place for the answer.
-            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-            if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) }
-        }
-    }
-}

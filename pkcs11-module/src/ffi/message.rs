@@ -59,12 +59,19 @@ exports! {
         signature: *mut ck::CK_BYTE,
         signature_len: *mut ck::CK_ULONG,
     ) |module| {
-        let (session, parameter_len) = (SessionHandle(session), len(parameter_len)?);
-        let part = args::bytes(part, part_len)?;
-        if signature_len.is_null() {
+        let session = SessionHandle(session);
+        let arguments = || {
+            let (parameter_len, part) = (len(parameter_len)?, args::bytes(part, part_len)?);
+            let last = !signature_len.is_null();
+            Ok((parameter_len, part, last.then(|| Destination::new(signature, signature_len)).transpose()?))
+        };
+        let (parameter_len, part, out) = match arguments() {
+            Ok(arguments) => arguments,
+            Err(error) => return module.sign_message_abandon(session).and(Err(error)),
+        };
+        let Some(out) = out else {
             return module.sign_message_next(session, parameter_len, part, None).map(drop);
-        }
-        let out = Destination::new(signature, signature_len)?;
+        };
         let part = out.apart_from(part);
         out.fill(|out| {
             let written = module.sign_message_next(session, parameter_len, &part, Some(out))?;
@@ -117,9 +124,17 @@ exports! {
         signature: *mut ck::CK_BYTE,
         signature_len: ck::CK_ULONG,
     ) |module| {
-        let part = args::bytes(part, part_len)?;
-        let signature = args::optional_bytes(signature, signature_len)?;
-        module.verify_message_next(SessionHandle(session), len(parameter_len)?, part, signature)
+        let session = SessionHandle(session);
+        let arguments = || {
+            let (parameter_len, part) = (len(parameter_len)?, args::bytes(part, part_len)?);
+            Ok((parameter_len, part, args::optional_bytes(signature, signature_len)?))
+        };
+        match arguments() {
+            Ok((parameter_len, part, signature)) => {
+                module.verify_message_next(session, parameter_len, part, signature)
+            }
+            Err(error) => module.verify_message_abandon(session).and(Err(error)),
+        }
     }
 
     fn C_MessageVerifyFinal(session: ck::CK_SESSION_HANDLE) |module| {

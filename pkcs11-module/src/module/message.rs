@@ -94,6 +94,14 @@ impl Module {
         })
     }
 
+    /// C_SignMessageNext with arguments that cannot be read: an error, so it ends the message like any other. Fails only
+    /// where there is no such session.
+    pub fn sign_message_abandon(&self, session: SessionHandle) -> Result<()> {
+        let session = self.session(session)?;
+        abandon(session.running(Operations::message_sign), Signer::reset);
+        Ok(())
+    }
+
     /// C_MessageSignFinal. A message that has not been finished is forgotten.
     pub fn message_sign_final(&self, session: SessionHandle) -> Result<()> {
         self.session(session)?.running(Operations::message_sign)?.end();
@@ -168,6 +176,13 @@ impl Module {
         })
     }
 
+    /// C_VerifyMessageNext with arguments that cannot be read; see [`Module::sign_message_abandon`].
+    pub fn verify_message_abandon(&self, session: SessionHandle) -> Result<()> {
+        let session = self.session(session)?;
+        abandon(session.running(Operations::message_verify), Verifier::reset);
+        Ok(())
+    }
+
     /// C_MessageVerifyFinal. A message that has not been finished is forgotten.
     pub fn message_verify_final(&self, session: SessionHandle) -> Result<()> {
         self.session(session)?.running(Operations::message_verify)?.end();
@@ -180,6 +195,14 @@ fn going_on<T, A>(mut running: Running<'_, T>, step: impl FnOnce(&mut T) -> Resu
     let answer = step(&mut running);
     running.keep();
     answer
+}
+
+/// Forgets the message of a process that goes on, if there is one.
+fn abandon<T>(running: Result<Running<'_, T>>, reset: fn(&mut T)) {
+    if let Ok(mut running) = running {
+        reset(&mut running);
+        running.keep();
+    }
 }
 
 fn no_parameter(len: usize) -> Result<()> {
