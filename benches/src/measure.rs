@@ -14,8 +14,22 @@ pub(crate) struct Turns {
     pub(crate) millis: u64,
 }
 
-/// What one contender does in a row: one operation per call.
-pub(crate) type Operation<'a> = Box<dyn FnMut() -> Result<(), Box<dyn Error>> + 'a>;
+/// What one contender does in a row.
+pub(crate) type Operation<'a> = Box<dyn FnMut() -> Result<Done, Box<dyn Error>> + 'a>;
+
+/// What one call of an [`Operation`] did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Done {
+    /// So many operations, in the time the call took.
+    Operations(u32),
+    /// One operation, of which only this much counts.
+    Took(Duration),
+}
+
+impl Done {
+    /// One operation.
+    pub(crate) const ONE: Self = Self::Operations(1);
+}
 
 /// Nanoseconds per operation: the median of the turns and half the distance between their quartiles.
 #[derive(Debug, Clone, Copy)]
@@ -44,13 +58,19 @@ impl Turns {
     fn turn(self, operation: &mut Operation<'_>) -> Result<f64, Box<dyn Error>> {
         let end = Duration::from_millis(self.millis);
         let start = Instant::now();
-        let mut done = 0u32;
+        let (mut done, mut counted) = (0u32, Duration::ZERO);
         loop {
-            operation()?;
-            done += 1;
+            match operation()? {
+                Done::Operations(count) => done += count,
+                Done::Took(time) => {
+                    done += 1;
+                    counted += time;
+                }
+            }
             let passed = start.elapsed();
             if passed >= end {
-                return Ok(passed.as_secs_f64() * 1e9 / f64::from(done));
+                let time = if counted.is_zero() { passed } else { counted };
+                return Ok(time.as_secs_f64() * 1e9 / f64::from(done));
             }
         }
     }

@@ -45,6 +45,11 @@ impl Cache {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
+    /// The entry of a record at the version given.
+    pub(super) fn at(&self, record: &Record) -> Option<Arc<Cached>> {
+        self.entry(record.id).filter(|entry| entry.record.version == record.version)
+    }
+
     /// Keeps a record as read in `generation`. An entry at the same version stays, with the keys it has opened.
     pub(super) fn keep(&self, record: Record, generation: i64) -> Arc<Cached> {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);

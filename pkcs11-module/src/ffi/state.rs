@@ -1,13 +1,14 @@
 //! The one global: what the process has initialised, and what becomes of it over fork(2).
 //!
-//! Each process has a [`Generation`] of its own. A child finds its parent's, sees by the process id that it is not its
-//! own, and puts a fresh one in place before it takes any lock; the old one is leaked, because its locks, files and
-//! secrets belong to the parent. So a child is a stranger: not initialised, except that one C_Finalize succeeds.
+//! Each process has a [`Generation`] of its own. A child finds its parent's, sees that it is not its own, and puts a
+//! fresh one in place before it takes any lock; the old one is leaked, because its locks, files and secrets belong to
+//! the parent. So a child is a stranger: not initialised, except that one C_Finalize succeeds.
 
 use std::{
     mem::ManuallyDrop,
     panic::catch_unwind,
     path::PathBuf,
+    ptr,
     sync::{
         Arc, Condvar, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
@@ -61,7 +62,7 @@ struct Generation {
     forked: Condvar,
 }
 
-static CURRENT: AtomicPtr<Generation> = AtomicPtr::new(std::ptr::null_mut());
+static CURRENT: AtomicPtr<Generation> = AtomicPtr::new(ptr::null_mut());
 /// How often this process and its ancestors were forked off: tells a child from its parent when ids are reused.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -96,7 +97,19 @@ impl Generation {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What this process has. Every call asks, so the answer is kept where a child does not find it.
     fn current() -> &'static Self {
+        let Some(own) = process::own_pointer() else { return Self::by_process_id() };
+        // SAFETY: the pointer is null or the one stored below, which is never freed.
+        if let Some(generation) = unsafe { own.load(Ordering::Acquire).cast::<Self>().as_ref() } {
+            return generation;
+        }
+        let generation = Self::by_process_id();
+        own.store(ptr::from_ref(generation).cast_mut().cast(), Ordering::Release);
+        generation
+    }
+
+    fn by_process_id() -> &'static Self {
         loop {
             let seen = CURRENT.load(Ordering::Acquire);
             // SAFETY: as in `existing`.
@@ -217,7 +230,7 @@ fn configuration(environment: &Environment) -> Result<(Config, Option<PathBuf>)>
 /// Runs the self-test until it has passed once in this process or an ancestor.
 fn has_passed(self_test: fn() -> std::result::Result<(), algorithms::Error>) -> bool {
     static PASSED: AtomicBool = AtomicBool::new(false);
-    let real = std::ptr::fn_addr_eq(self_test, algorithms::self_test::run as fn() -> _);
+    let real = ptr::fn_addr_eq(self_test, algorithms::self_test::run as fn() -> _);
     if real && PASSED.load(Ordering::Acquire) {
         return true;
     }
