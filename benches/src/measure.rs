@@ -38,6 +38,8 @@ pub(crate) struct Timing {
     pub(crate) median: f64,
     /// Half of the interquartile range.
     pub(crate) spread: f64,
+    /// Lower quartile. On a busy machine something else slows most turns, so ratios are taken of these.
+    pub(crate) quick: f64,
 }
 
 impl Turns {
@@ -80,6 +82,6 @@ impl Timing {
     fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_unstable_by(f64::total_cmp);
         let at = |part: usize| samples[(samples.len() - 1) * part / 4];
-        Self { median: at(2), spread: (at(3) - at(1)) / 2.0 }
+        Self { median: at(2), spread: (at(3) - at(1)) / 2.0, quick: at(1) }
     }
 }

@@ -4,7 +4,6 @@ use clap::ValueEnum;
 
 use crate::{
     contender::Kind,
-    measure::Timing,
     rows::{Bound, RAW, Row},
     threads::two,
 };
@@ -78,15 +77,15 @@ fn holds(row: &Row, bound: Bound, check: Check) -> bool {
 impl Bound {
     /// The figure that is bounded: a share or microseconds. `None` where the row lacks a contender that it takes.
     fn found(self, row: &Row) -> Option<f64> {
-        let of = |name: &str| -> Option<f64> {
-            let (_, Timing { median, .. }) = row.timings.iter().find(|(who, _)| who == name)?;
-            Some(*median)
-        };
+        let of = |name: &str| row.timings.iter().find(|(who, _)| who == name).map(|(_, timing)| *timing);
+        let quick = |name: &str| of(name).map(|timing| timing.quick);
         let ours = Kind::Trellis.name();
         Some(match self {
-            Self::ShareOfRaw(_) => of(RAW)? / of(ours)?,
-            Self::Micros(_) => of(ours)? / 1e3,
-            Self::ShareOfRawSpeedup(_) => (of(ours)? / of(&two(ours))?) / (of(RAW)? / of(&two(RAW))?),
+            Self::ShareOfRaw(_) => quick(RAW)? / quick(ours)?,
+            Self::Micros(_) => of(ours)?.median / 1e3,
+            Self::ShareOfRawSpeedup(_) => {
+                (quick(ours)? / quick(&two(ours))?) / (quick(RAW)? / quick(&two(RAW))?)
+            }
         })
     }
 

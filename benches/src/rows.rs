@@ -1,6 +1,6 @@
 //! The rows of the table.
 
-use std::{cell::RefCell, error::Error};
+use std::{cell::RefCell, error::Error, io::Write};
 
 use cryptoki::{
     mechanism::{
@@ -12,7 +12,7 @@ use cryptoki::{
 };
 
 use crate::{
-    contender::Contender,
+    contender::{Contender, HOME},
     measure::{Done, Operation, Timing, Turns},
     raw, startup, threads,
 };
@@ -226,6 +226,16 @@ pub(crate) fn filled(contenders: &[Contender]) -> String {
 
 fn create(contenders: &[Contender], turns: Turns) -> Result<Row, Box<dyn Error>> {
     let mut row = Builder::new("create a token object, durably".into(), Some(Bound::Micros(3000.0)));
+    // What the disk takes: the size of one such transaction, in the folder of the tokens.
+    let mut file = tempfile::tempfile_in(std::env::var_os(HOME).ok_or("there is no folder")?)?;
+    row.add(
+        "write and fsync",
+        Box::new(move || {
+            file.write_all(&[0x5a; 28 << 10])?;
+            file.sync_all()?;
+            Ok(Done::ONE)
+        }),
+    );
     for contender in contenders {
         row.add(
             contender.kind.name(),

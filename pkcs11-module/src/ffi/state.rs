@@ -26,7 +26,7 @@ use crate::{
     config::{Config, Environment},
     error::{Error, Result},
     log,
-    sync::{Mutex, RwLock},
+    sync::{Held, Mutex, ReadMostly},
 };
 
 /// One run from C_Initialize to C_Finalize. Calls in progress hold it, so it ends with the last of them.
@@ -50,7 +50,9 @@ impl Drop for Run {
 struct Generation {
     process: u32,
     forks: u32,
-    run: RwLock<Option<Arc<Run>>>,
+    run: ReadMostly<Arc<Run>>,
+    /// C_Initialize and C_Finalize take turns.
+    turn: Mutex<()>,
     /// Whether `run` is there, for a child that must not take its parent's lock.
     initialized: AtomicBool,
     /// Whether an ancestor was initialised when it forked, and C_Finalize has not been called since.
@@ -71,7 +73,8 @@ impl Generation {
         Self {
             process,
             forks,
-            run: RwLock::default(),
+            run: ReadMostly::default(),
+            turn: Mutex::default(),
             initialized: AtomicBool::new(false),
             inherited: AtomicBool::new(inherited),
             living: Mutex::default(),
@@ -131,8 +134,8 @@ impl Generation {
 }
 
 /// The run of this process, or CKR_CRYPTOKI_NOT_INITIALIZED.
-pub(super) fn running() -> Result<Arc<Run>> {
-    Generation::current().run.read().clone().ok_or(Error::CryptokiNotInitialized)
+pub(super) fn running() -> Result<Held<Arc<Run>>> {
+    Generation::current().run.get().ok_or(Error::CryptokiNotInitialized)
 }
 
 /// C_Initialize: one run at a time.
@@ -157,8 +160,8 @@ pub(super) unsafe fn initialize_with(
         return Err(Error::ArgumentsBad);
     }
     let generation = Generation::current();
-    let mut run = generation.run.write();
-    match run.as_ref() {
+    let _turn = generation.turn.lock();
+    match generation.run.get() {
         Some(run) if run.failed => return Err(Error::DeviceError),
         Some(_) => return Err(Error::CryptokiAlreadyInitialized),
         None => {}
@@ -174,7 +177,7 @@ pub(super) unsafe fn initialize_with(
     let mut living = generation.living.lock();
     living.retain(|run| run.strong_count() > 0);
     living.push(Arc::downgrade(&new));
-    *run = Some(new);
+    generation.run.replace(Some(new));
     generation.initialized.store(true, Ordering::Release);
     generation.inherited.store(false, Ordering::Release);
     log::info(format_args!("initialised, version {}", env!("CARGO_PKG_VERSION")));
@@ -184,8 +187,11 @@ pub(super) unsafe fn initialize_with(
 /// C_Finalize. Calls in other threads go on to their end on the run that they hold.
 pub(super) fn finalize() -> Result<()> {
     let generation = Generation::current();
-    let run = generation.run.write().take();
-    generation.initialized.store(false, Ordering::Release);
+    let run = {
+        let _turn = generation.turn.lock();
+        generation.initialized.store(false, Ordering::Release);
+        generation.run.replace(None)
+    };
     match run {
         Some(run) => {
             run.module.finalize();

@@ -29,7 +29,7 @@ impl OnDisk {
         let module = Module::with_slots(Config::default(), None, vec![slot]);
         let slot = module.slots[&SlotId(0)].clone();
         let vault = slot.store.unlock(Role::User, &pin).expect("the PIN just set");
-        *slot.login.write() = Some(Arc::from(vault));
+        slot.login.replace(Some(Arc::from(vault)));
         let session = module.sessions.open(slot, true, |_| Ok(())).expect("a session");
         Self { module, session }
     }
