@@ -150,3 +150,30 @@ impl Event {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thread_sees_the_value_and_it_goes_with_its_last_user() {
+        let cell = ReadMostly::default();
+        assert!(cell.get().is_none());
+        let (first, second) = (Arc::new(1), Arc::new(2));
+        assert!(cell.replace(Some(first.clone())).is_none());
+        // More threads than lines, so that all of these are read.
+        let seen: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..2 * LINES).map(|_| scope.spawn(|| **cell.get().unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(seen, vec![1; 2 * LINES]);
+        let held = cell.get().unwrap();
+        assert_eq!(**cell.replace(Some(second.clone())).unwrap(), 1);
+        assert_eq!((**held, **cell.get().unwrap()), (1, 2));
+        assert!(Arc::strong_count(&first) > 1, "a call still works with it");
+        drop(held);
+        assert_eq!(Arc::strong_count(&first), 1);
+        drop(cell.replace(None));
+        assert_eq!(Arc::strong_count(&second), 1);
+    }
+}

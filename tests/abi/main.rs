@@ -16,6 +16,7 @@ mod sessions;
 mod signatures;
 mod slot_events;
 mod slots;
+mod strangers;
 mod support_table;
 mod threads;
 mod unload;
