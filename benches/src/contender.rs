@@ -62,7 +62,8 @@ pub(crate) struct Contender {
 impl Contender {
     /// Loads a module, makes its token, and fills it with `objects` data objects labelled `object-0`, ...
     pub(crate) fn load(kind: Kind, path: &Path, objects: usize) -> Result<Self, Box<dyn Error>> {
-        let module = Self::initialized(path)?;
+        let module = Self::loaded(path)?;
+        Self::initialize(&module)?;
         let slot = *module.get_all_slots()?.first().ok_or("the module has no slot")?;
         module.init_token(slot, &AuthPin::new(SO_PIN.into()), "bench")?;
         // SoftHSM moves an initialised token to a new slot.
@@ -84,11 +85,14 @@ impl Contender {
         Ok(Self { kind, module, slot, path: path.to_owned(), session, objects })
     }
 
-    /// A module, loaded and initialised.
-    pub(crate) fn initialized(path: &Path) -> Result<Pkcs11, Box<dyn Error>> {
-        let module = Pkcs11::new(path)?;
-        module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
-        Ok(module)
+    /// A module, loaded.
+    pub(crate) fn loaded(path: &Path) -> Result<Pkcs11, Box<dyn Error>> {
+        Ok(Pkcs11::new(path)?)
+    }
+
+    /// C_Initialize.
+    pub(crate) fn initialize(module: &Pkcs11) -> Result<(), Box<dyn Error>> {
+        Ok(module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?)
     }
 
     /// Closes the session and calls C_Finalize.

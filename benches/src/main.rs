@@ -8,6 +8,8 @@ mod measure;
 mod raw;
 mod report;
 mod rows;
+mod startup;
+mod threads;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
@@ -35,9 +37,15 @@ struct Arguments {
     /// Token objects among which one is looked up.
     #[arg(long, default_value_t = 10_000)]
     objects: usize,
+    /// Only the rows whose headings contain this.
+    #[arg(long, default_value = "")]
+    only: String,
     /// Exit with 1 when a bound of the project is missed.
-    #[arg(long)]
-    check: bool,
+    #[arg(long, value_enum)]
+    check: Option<report::Check>,
+    /// Print the nanoseconds of two C_Initialize of this module, and nothing else.
+    #[arg(long = startup::OPTION.trim_start_matches('-'), hide = true)]
+    initialize: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -54,6 +62,10 @@ fn main() -> ExitCode {
 
 /// Whether every bound held, or none was asked for.
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    if let Some(module) = &arguments.initialize {
+        startup::print(module)?;
+        return Ok(true);
+    }
     // The modules read their configuration from the environment, so it is set before this process loads one.
     if std::env::var_os(contender::HOME).is_none() {
         return contender::in_prepared_home();
@@ -73,7 +85,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         }
     }
     let turns = measure::Turns { count: arguments.turns, millis: arguments.turn_ms };
-    let table = rows::measure_all(contenders, turns)?;
+    let table = rows::measure_all(contenders, turns, &arguments.only)?;
     report::print(&table);
-    Ok(!arguments.check || report::bounds_hold(&table))
+    Ok(arguments.check.is_none_or(|check| report::bounds_hold(&table, check)))
 }

@@ -7,7 +7,10 @@ use aws_lc_rs::signature::{
     ML_DSA_87_SIGNING, PqdsaKeyPair, PqdsaSigningAlgorithm, PqdsaVerificationAlgorithm, UnparsedPublicKey,
 };
 
-use crate::{measure::Operation, rows::Algorithm};
+use crate::{
+    measure::{Done, Operation},
+    rows::Algorithm,
+};
 
 /// Signing `message` with a fresh key.
 pub(crate) fn sign<'a>(algorithm: Algorithm, message: &'a [u8]) -> Result<Operation<'a>, Box<dyn Error>> {
@@ -17,14 +20,14 @@ pub(crate) fn sign<'a>(algorithm: Algorithm, message: &'a [u8]) -> Result<Operat
             let mut signature = vec![0; signing.signature_len()];
             Box::new(move || {
                 key.sign(message, &mut signature)?;
-                Ok(())
+                Ok(Done::ONE)
             })
         }
         None => {
             let key = Ed25519KeyPair::generate()?;
             Box::new(move || {
                 std::hint::black_box(key.sign(message));
-                Ok(())
+                Ok(Done::ONE)
             })
         }
     })
@@ -39,14 +42,20 @@ pub(crate) fn verify<'a>(algorithm: Algorithm, message: &'a [u8]) -> Result<Oper
             key.sign(message, &mut signature)?;
             let public = UnparsedPublicKey::new(verifying, key.public_key().as_ref().to_vec());
             let public = public.parse()?;
-            Box::new(move || Ok(public.verify_sig(message, &signature)?))
+            Box::new(move || {
+                public.verify_sig(message, &signature)?;
+                Ok(Done::ONE)
+            })
         }
         None => {
             let key = Ed25519KeyPair::generate()?;
             let signature = key.sign(message);
             let public = UnparsedPublicKey::new(&ED25519, key.public_key().as_ref().to_vec());
             let public = public.parse()?;
-            Box::new(move || Ok(public.verify_sig(message, signature.as_ref())?))
+            Box::new(move || {
+                public.verify_sig(message, signature.as_ref())?;
+                Ok(Done::ONE)
+            })
         }
     })
 }
@@ -56,11 +65,11 @@ pub(crate) fn generate<'a>(algorithm: Algorithm) -> Operation<'a> {
     match ml_dsa(algorithm) {
         Some((signing, _)) => Box::new(move || {
             std::hint::black_box(PqdsaKeyPair::generate(signing)?);
-            Ok(())
+            Ok(Done::ONE)
         }),
         None => Box::new(|| {
             std::hint::black_box(Ed25519KeyPair::generate()?);
-            Ok(())
+            Ok(Done::ONE)
         }),
     }
 }

@@ -1,6 +1,6 @@
 //! The rows of the table.
 
-use std::{cell::RefCell, error::Error};
+use std::{cell::RefCell, error::Error, io::Write};
 
 use cryptoki::{
     mechanism::{
@@ -12,14 +12,17 @@ use cryptoki::{
 };
 
 use crate::{
-    contender::Contender,
-    measure::{Operation, Timing, Turns},
-    raw,
+    contender::{Contender, HOME},
+    measure::{Done, Operation, Timing, Turns},
+    raw, startup, threads,
 };
 
 /// id-Ed25519 in DER, as CKA_EC_PARAMS has it.
 const ED25519_PARAMS: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
-const MESSAGE: [u8; 32] = [0x42; 32];
+pub(crate) const MESSAGE: [u8; 32] = [0x42; 32];
+
+/// The bare algorithm's name in a row.
+pub(crate) const RAW: &str = "raw AWS-LC";
 
 /// The algorithms that are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +45,7 @@ impl Algorithm {
         }
     }
 
-    fn mechanism(self) -> Mechanism<'static> {
+    pub(crate) fn mechanism(self) -> Mechanism<'static> {
         match self {
             Self::Ed25519 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure)),
             _ => Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None)),
@@ -60,7 +63,7 @@ impl Algorithm {
         }
     }
 
-    fn supported(self, contender: &Contender) -> bool {
+    pub(crate) fn supported(self, contender: &Contender) -> bool {
         contender.has(match self {
             Self::Ed25519 => MechanismType::EDDSA,
             _ => MechanismType::ML_DSA,
@@ -74,7 +77,7 @@ pub(crate) struct Row {
     /// What was done.
     pub(crate) what: String,
     /// Nanoseconds per operation of each contender that can do it, by name; the bare algorithm comes first.
-    pub(crate) timings: Vec<(&'static str, Timing)>,
+    pub(crate) timings: Vec<(String, Timing)>,
     /// What the project promises of this row.
     pub(crate) bound: Option<Bound>,
 }
@@ -86,24 +89,50 @@ pub(crate) enum Bound {
     ShareOfRaw(f64),
     /// At most this many microseconds.
     Micros(f64),
+    /// Two threads do at least this share of what they do with the bare algorithm, each measured by one thread.
+    ShareOfRawSpeedup(f64),
 }
 
-/// Measures every row.
-pub(crate) fn measure_all(contenders: Vec<Contender>, turns: Turns) -> Result<Vec<Row>, Box<dyn Error>> {
+/// Measures every row whose heading contains `only`.
+pub(crate) fn measure_all(
+    contenders: Vec<Contender>,
+    turns: Turns,
+    only: &str,
+) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = Vec::new();
     let all = &contenders[..];
+    let wanted = |what: &str| what.to_lowercase().contains(&only.to_lowercase());
     for algorithm in Algorithm::ALL {
         let bound =
             matches!(algorithm, Algorithm::MlDsa65 | Algorithm::Ed25519).then_some(Bound::ShareOfRaw(0.85));
-        rows.push(sign(algorithm, all, turns, bound)?);
-        rows.push(verify(algorithm, all, turns)?);
-        rows.push(generate(algorithm, all, turns)?);
+        let name = algorithm.name();
+        if wanted(&format!("{name} sign")) {
+            rows.push(sign(algorithm, all, turns, bound)?);
+        }
+        if wanted(&format!("{name} verify")) {
+            rows.push(verify(algorithm, all, turns)?);
+        }
+        if wanted(&format!("{name} generate")) {
+            rows.push(generate(algorithm, all, turns)?);
+        }
     }
-    rows.push(find(all, turns)?);
-    rows.push(create(all, turns)?);
-    rows.push(login(all, turns)?);
-    rows.push(open_session(all, turns)?);
-    rows.push(initialize(contenders, turns)?);
+    type Measure = fn(&[Contender], Turns) -> Result<Row, Box<dyn Error>>;
+    let others: [(&str, Measure); 8] = [
+        ("Ed25519 sign, one thread and two", threads::sign),
+        ("find", find),
+        ("create", create),
+        ("log out and in", login),
+        ("open and close a session", open_session),
+        ("first C_Initialize", startup::first_initialize),
+        ("self-test", startup::self_test),
+        ("second C_Initialize", startup::second_initialize),
+    ];
+    for (what, measure) in others {
+        if wanted(what) {
+            rows.push(measure(all, turns)?);
+        }
+    }
+    contenders.into_iter().try_for_each(Contender::finalize)?;
     Ok(rows)
 }
 
@@ -114,14 +143,14 @@ fn sign(
     bound: Option<Bound>,
 ) -> Result<Row, Box<dyn Error>> {
     let mut row = Builder::new(format!("{} sign", algorithm.name()), bound);
-    row.add("raw AWS-LC", raw::sign(algorithm, &MESSAGE)?);
+    row.add(RAW, raw::sign(algorithm, &MESSAGE)?);
     for contender in contenders.iter().filter(|contender| algorithm.supported(contender)) {
         let (_, key) = key_pair(contender, algorithm, true)?;
         row.add(
             contender.kind.name(),
             Box::new(move || {
                 std::hint::black_box(contender.session.sign(&algorithm.mechanism(), key, &MESSAGE)?);
-                Ok(())
+                Ok(Done::ONE)
             }),
         );
     }
@@ -130,14 +159,15 @@ fn sign(
 
 fn verify(algorithm: Algorithm, contenders: &[Contender], turns: Turns) -> Result<Row, Box<dyn Error>> {
     let mut row = Builder::new(format!("{} verify", algorithm.name()), None);
-    row.add("raw AWS-LC", raw::verify(algorithm, &MESSAGE)?);
+    row.add(RAW, raw::verify(algorithm, &MESSAGE)?);
     for contender in contenders.iter().filter(|contender| algorithm.supported(contender)) {
         let (public, private) = key_pair(contender, algorithm, true)?;
         let signature = contender.session.sign(&algorithm.mechanism(), private, &MESSAGE)?;
         row.add(
             contender.kind.name(),
             Box::new(move || {
-                Ok(contender.session.verify(&algorithm.mechanism(), public, &MESSAGE, &signature)?)
+                contender.session.verify(&algorithm.mechanism(), public, &MESSAGE, &signature)?;
+                Ok(Done::ONE)
             }),
         );
     }
@@ -146,7 +176,7 @@ fn verify(algorithm: Algorithm, contenders: &[Contender], turns: Turns) -> Resul
 
 fn generate(algorithm: Algorithm, contenders: &[Contender], turns: Turns) -> Result<Row, Box<dyn Error>> {
     let mut row = Builder::new(format!("{} generate (session key)", algorithm.name()), None);
-    row.add("raw AWS-LC", raw::generate(algorithm));
+    row.add(RAW, raw::generate(algorithm));
     for contender in contenders.iter().filter(|contender| algorithm.supported(contender)) {
         row.add(
             contender.kind.name(),
@@ -154,7 +184,7 @@ fn generate(algorithm: Algorithm, contenders: &[Contender], turns: Turns) -> Res
                 let (public, private) = key_pair(contender, algorithm, false)?;
                 contender.session.destroy_object(public)?;
                 contender.session.destroy_object(private)?;
-                Ok(())
+                Ok(Done::ONE)
             }),
         );
     }
@@ -176,7 +206,7 @@ fn find(contenders: &[Contender], turns: Turns) -> Result<Row, Box<dyn Error>> {
                 *next = (*next + 7919) % count;
                 let label = Attribute::Label(format!("object-{next}").into_bytes());
                 match contender.session.find_objects(&[label])?.len() {
-                    1 => Ok(()),
+                    1 => Ok(Done::ONE),
                     found => Err(format!("{found} objects found instead of one").into()),
                 }
             }),
@@ -186,7 +216,7 @@ fn find(contenders: &[Contender], turns: Turns) -> Result<Row, Box<dyn Error>> {
 }
 
 /// How many objects each contender holds.
-fn filled(contenders: &[Contender]) -> String {
+pub(crate) fn filled(contenders: &[Contender]) -> String {
     let each: Vec<_> = contenders
         .iter()
         .map(|contender| format!("{} {}", contender.kind.name(), contender.objects))
@@ -196,12 +226,22 @@ fn filled(contenders: &[Contender]) -> String {
 
 fn create(contenders: &[Contender], turns: Turns) -> Result<Row, Box<dyn Error>> {
     let mut row = Builder::new("create a token object, durably".into(), Some(Bound::Micros(3000.0)));
+    // What the disk takes: the size of one such transaction, in the folder of the tokens.
+    let mut file = tempfile::tempfile_in(std::env::var_os(HOME).ok_or("there is no folder")?)?;
+    row.add(
+        "write and fsync",
+        Box::new(move || {
+            file.write_all(&[0x5a; 28 << 10])?;
+            file.sync_all()?;
+            Ok(Done::ONE)
+        }),
+    );
     for contender in contenders {
         row.add(
             contender.kind.name(),
             Box::new(move || {
                 contender.session.create_object(&Contender::data_object("created"))?;
-                Ok(())
+                Ok(Done::ONE)
             }),
         );
     }
@@ -217,7 +257,8 @@ fn login(contenders: &[Contender], turns: Turns) -> Result<Row, Box<dyn Error>> 
             contender.kind.name(),
             Box::new(move || {
                 contender.session.logout()?;
-                Ok(contender.session.login(cryptoki::session::UserType::User, Some(pin))?)
+                contender.session.login(cryptoki::session::UserType::User, Some(pin))?;
+                Ok(Done::ONE)
             }),
         );
     }
@@ -231,28 +272,15 @@ fn open_session(contenders: &[Contender], turns: Turns) -> Result<Row, Box<dyn E
             contender.kind.name(),
             Box::new(move || {
                 contender.module.open_ro_session(contender.slot)?;
-                Ok(())
+                Ok(Done::ONE)
             }),
         );
     }
     row.run(turns)
 }
 
-/// Comes last, since it ends what the other rows use.
-fn initialize(contenders: Vec<Contender>, turns: Turns) -> Result<Row, Box<dyn Error>> {
-    let mut row = Builder::new(
-        format!("C_Initialize and C_Finalize ({})", filled(&contenders)),
-        Some(Bound::Micros(15_000.0)),
-    );
-    for contender in contenders {
-        let (kind, path) = (contender.kind, contender.path.clone());
-        contender.finalize()?;
-        row.add(kind.name(), Box::new(move || Ok(Contender::initialized(&path)?.finalize()?)));
-    }
-    row.run(turns)
-}
-
-fn key_pair(
+/// A key pair with the usual attributes; on the token or in the session.
+pub(crate) fn key_pair(
     contender: &Contender,
     algorithm: Algorithm,
     token: bool,
@@ -264,24 +292,24 @@ fn key_pair(
 }
 
 /// A row in the making.
-struct Builder<'a> {
+pub(crate) struct Builder<'a> {
     what: String,
-    names: Vec<&'static str>,
+    names: Vec<String>,
     operations: Vec<Operation<'a>>,
     bound: Option<Bound>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(what: String, bound: Option<Bound>) -> Self {
+    pub(crate) fn new(what: String, bound: Option<Bound>) -> Self {
         Self { what, names: Vec::new(), operations: Vec::new(), bound }
     }
 
-    fn add(&mut self, name: &'static str, operation: Operation<'a>) {
-        self.names.push(name);
+    pub(crate) fn add(&mut self, name: &str, operation: Operation<'a>) {
+        self.names.push(name.to_owned());
         self.operations.push(operation);
     }
 
-    fn run(mut self, turns: Turns) -> Result<Row, Box<dyn Error>> {
+    pub(crate) fn run(mut self, turns: Turns) -> Result<Row, Box<dyn Error>> {
         let timings = turns.run(&mut self.operations).map_err(|error| format!("{}: {error}", self.what))?;
         Ok(Row { what: self.what, timings: self.names.into_iter().zip(timings).collect(), bound: self.bound })
     }

@@ -96,6 +96,17 @@ pub trait Vault: Objects + Any {
     /// A record's secret key.
     fn secret_key(&self, id: RecordId) -> Result<Arc<SecretKey>, StoreError>;
 
+    /// As [`Vault::private_key`], for a record that the same call has just had from [`Objects::read`]: a store that
+    /// has its key open at that version need not ask the medium a second time whether the record is current.
+    fn private_key_of(&self, record: &Record) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        self.private_key(record.id)
+    }
+
+    /// As [`Vault::private_key_of`], for a secret key.
+    fn secret_key_of(&self, record: &Record) -> Result<Arc<SecretKey>, StoreError> {
+        self.secret_key(record.id)
+    }
+
     /// Generates where this store's keys are generated; nothing is stored before [`Objects::commit`].
     fn generate(&self, spec: &KeySpec) -> Result<NewSecret, StoreError>;
 }

@@ -8,7 +8,7 @@ use crate::{
     object::of_session,
     operation::Operations,
     slot::Slot,
-    sync::{Mutex, RwLock},
+    sync::{Line, Mutex, RwLock},
 };
 
 /// One open session.
@@ -26,16 +26,22 @@ pub struct Session {
 }
 
 /// All open sessions. Which sessions a slot has, and who is logged in to it, depend on each other; what changes both
-/// happens under this table's lock.
+/// happens under `change`. Threads look up sessions of their own in maps apart, and do not meet.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    open: RwLock<HandleMap<SessionHandle, Arc<Session>>>,
+    open: [Line<RwLock<Map>>; MAPS],
+    change: Mutex<()>,
 }
+
+type Map = HandleMap<SessionHandle, Arc<Session>>;
+
+/// Handles count up, so sessions opened one after the other are in different maps.
+const MAPS: usize = 16;
 
 impl Sessions {
     /// The session of a handle, or CKR_SESSION_HANDLE_INVALID.
     pub fn session(&self, handle: SessionHandle) -> Result<Arc<Session>> {
-        self.open.read().get(&handle).cloned().ok_or(Error::SessionHandleInvalid)
+        self.map(handle).read().get(&handle).cloned().ok_or(Error::SessionHandleInvalid)
     }
 
     /// Opens a session if `admit`, which sees the slot as it is at that moment, says so.
@@ -45,21 +51,21 @@ impl Sessions {
         read_write: bool,
         admit: impl FnOnce(&Slot) -> Result<()>,
     ) -> Result<SessionHandle> {
-        let mut open = self.open.write();
+        let _change = self.change.lock();
         admit(&slot)?;
         let handle = SessionHandle(crate::handle::fresh());
         let session = Session { handle, slot, read_write, operations: Mutex::default() };
-        open.insert(handle, Arc::new(session));
+        self.map(handle).write().insert(handle, Arc::new(session));
         Ok(handle)
     }
 
     /// Closes a session. Its objects die with it, and the slot's last session logs out.
     pub fn close(&self, handle: SessionHandle) -> Result<()> {
-        let mut open = self.open.write();
-        let session = open.remove(&handle).ok_or(Error::SessionHandleInvalid)?;
+        let _change = self.change.lock();
+        let session = self.map(handle).write().remove(&handle).ok_or(Error::SessionHandleInvalid)?;
         let slot = &session.slot;
         slot.objects.remove_session_objects(of_session(handle));
-        if !open.values().any(|session| session.slot.id == slot.id) {
+        if self.all_of(slot.id).is_empty() {
             slot.log_out();
         }
         Ok(())
@@ -67,29 +73,43 @@ impl Sessions {
 
     /// Closes the sessions of one slot, which logs out.
     pub fn close_all(&self, slot: &Slot) {
-        let mut open = self.open.write();
-        open.retain(|_, session| session.slot.id != slot.id);
+        let _change = self.change.lock();
+        for map in &self.open {
+            map.0.write().retain(|_, session| session.slot.id != slot.id);
+        }
         slot.objects.remove_session_objects(|_| true);
         slot.log_out();
     }
 
     /// The sessions of one slot.
     pub fn of_slot(&self, slot: SlotId) -> Vec<Arc<Session>> {
-        self.open.read().values().filter(|session| session.slot.id == slot).cloned().collect()
+        self.with_slot(slot, <[_]>::to_vec)
     }
 
     /// How many sessions a slot has, and how many of them may write.
     pub fn count(&self, slot: SlotId) -> (u64, u64) {
-        let open = self.open.read();
-        open.values()
-            .filter(|session| session.slot.id == slot)
-            .fold((0, 0), |(all, writing), session| (all + 1, writing + u64::from(session.read_write)))
+        self.with_slot(slot, |sessions| {
+            let writing = sessions.iter().filter(|session| session.read_write).count();
+            (sessions.len() as u64, writing as u64)
+        })
     }
 
-    /// Runs `change` while no session of the slot opens or closes; it is given the slot's sessions.
-    pub fn with_slot<T>(&self, slot: SlotId, change: impl FnOnce(&[&Arc<Session>]) -> T) -> T {
-        let open = self.open.write();
-        let sessions: Vec<_> = open.values().filter(|session| session.slot.id == slot).collect();
-        change(&sessions)
+    /// Runs `change` while no session opens or closes; it is given the slot's sessions.
+    pub fn with_slot<T>(&self, slot: SlotId, change: impl FnOnce(&[Arc<Session>]) -> T) -> T {
+        let _change = self.change.lock();
+        change(&self.all_of(slot))
+    }
+
+    fn map(&self, handle: SessionHandle) -> &RwLock<Map> {
+        &self.open[(handle.0 % MAPS as u64) as usize].0
+    }
+
+    /// Call with `change` held.
+    fn all_of(&self, slot: SlotId) -> Vec<Arc<Session>> {
+        let mut sessions = Vec::new();
+        for map in &self.open {
+            sessions.extend(map.0.read().values().filter(|session| session.slot.id == slot).cloned());
+        }
+        sessions
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     handle::SlotId,
     object::ObjectTable,
-    sync::{Mutex, RwLock},
+    sync::{Held, Mutex, ReadMostly},
 };
 
 /// One slot with its token.
@@ -22,7 +22,7 @@ pub struct Slot {
     /// For C_GetSlotInfo: at most 64 bytes of UTF-8.
     pub description: String,
     /// The vault of this process's login, if there is one.
-    pub login: RwLock<Option<Arc<dyn Vault>>>,
+    pub login: ReadMostly<Arc<dyn Vault>>,
     /// Held by what judges or changes a PIN, so that these happen one after the other. Nothing else waits for it:
     /// other sessions go on signing while a PIN is being stretched.
     pub(crate) pin_work: Mutex<()>,
@@ -37,31 +37,31 @@ impl Slot {
             id,
             store,
             description,
-            login: RwLock::default(),
+            login: ReadMostly::default(),
             pin_work: Mutex::default(),
             objects: ObjectTable::default(),
         }
     }
 
     /// The open vault, whoever's it is.
-    pub fn vault(&self) -> Option<Arc<dyn Vault>> {
-        self.login.read().clone()
+    pub fn vault(&self) -> Option<Held<Arc<dyn Vault>>> {
+        self.login.get()
     }
 
     /// Who is logged in.
     pub fn role(&self) -> Option<Role> {
-        self.login.read().as_ref().map(|vault| vault.role())
+        self.vault().map(|vault| vault.role())
     }
 
     /// The vault of the logged-in user, or CKR_USER_NOT_LOGGED_IN.
-    pub fn user_vault(&self) -> Result<Arc<dyn Vault>> {
+    pub fn user_vault(&self) -> Result<Held<Arc<dyn Vault>>> {
         self.vault().filter(|vault| vault.role() == Role::User).ok_or(Error::UserNotLoggedIn)
     }
 
     /// Runs `f` over everything that is visible now: the user's vault, or else the public objects.
     pub fn visible<T>(&self, f: impl FnOnce(&dyn Objects) -> T) -> T {
         match self.vault() {
-            Some(vault) => f(&*vault),
+            Some(vault) => f(&**vault),
             None => f(self.store.public()),
         }
     }
@@ -69,7 +69,7 @@ impl Slot {
     /// Closes the vault. Private session objects are destroyed, and the handles of private token objects are invalid
     /// for good (PKCS#11 v3.2, C_Logout). Where the store cannot say which objects are public, all handles go.
     pub(crate) fn log_out(&self) {
-        if self.login.write().take().is_none() {
+        if self.login.replace(None).is_none() {
             return;
         }
         self.objects.remove_session_objects(|object| object.attributes.read().flag(CKA_PRIVATE));

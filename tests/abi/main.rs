@@ -19,6 +19,7 @@ mod sessions;
 mod signatures;
 mod slot_events;
 mod slots;
+mod strangers;
 mod streaming;
 mod support_table;
 mod threads;

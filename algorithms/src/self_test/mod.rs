@@ -1,7 +1,8 @@
 //! Known-answer tests of both engines, run once in C_Initialize (within 5 ms).
 //!
-//! What is deterministic is compared with published answers. AWS-LC's hedged ML-DSA signatures are different each time,
-//! so `fips204` verifies them, as AWS-LC verifies those of `fips204`.
+//! What is deterministic is compared with published answers: the keys that AWS-LC makes of a seed, and what `fips204`
+//! signs. AWS-LC must accept those signatures, and refuse them for another message. Its hedged signatures are different
+//! each time: it verifies them itself, having shown that it can, and for one parameter set `fips204` does too.
 
 mod vectors;
 
@@ -76,10 +77,11 @@ fn ml_dsa(answer: &MlDsaAnswer) -> Result<(), Error> {
 
     let hedged = key.sign(input, Hedging::Hedged)?;
     expect(hedged != known)?;
-    public.verify_independently(input, &hedged)?;
+    public.verify(input, &hedged)?;
 
     // One parameter set, the quickest, stands for the others where the code is the same for all.
     if answer.set == ParameterSet::MlDsa44 {
+        public.verify_independently(input, &hedged)?;
         refuse(public.verify_independently(other, &hedged), Error::SignatureInvalid)?;
         // The third way to sign, for messages that stream, agrees with the second.
         let mut mu = ml_dsa::Mu::pure(public.tr(), &[])?;

@@ -52,6 +52,11 @@ impl Cache {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
+    /// The entry that holds this very record, if it is still here.
+    pub(super) fn holding(&self, record: &Record) -> Option<Arc<Cached>> {
+        self.entry(record.id).filter(|entry| std::ptr::eq(&raw const *entry.record, record))
+    }
+
     /// The entry of a record that was found at `version` at this moment, if it is here.
     pub(super) fn confirmed(&self, id: RecordId, version: u64, moment: Moment) -> Option<Arc<Cached>> {
         self.entry(id).filter(|entry| entry.confirm(version, moment))

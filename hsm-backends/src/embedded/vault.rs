@@ -88,6 +88,14 @@ impl Vault for EmbeddedVault {
         self.view.secret_key(id)
     }
 
+    fn private_key_of(&self, record: &Record) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        self.view.private_key_of(record)
+    }
+
+    fn secret_key_of(&self, record: &Record) -> Result<Arc<SecretKey>, StoreError> {
+        self.view.secret_key_of(record)
+    }
+
     fn generate(&self, spec: &KeySpec) -> Result<NewSecret, StoreError> {
         NewSecret::generate(spec)
     }

@@ -115,6 +115,18 @@ impl View {
         Err(StoreError::Changed)
     }
 
+    /// [`View::private_key`] of a record that was read just now.
+    pub(super) fn private_key_of(&self, record: &Record) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        let open = self.cache.holding(record).and_then(|entry| entry.private_key.get().cloned());
+        open.map_or_else(|| self.private_key(record.id), Ok)
+    }
+
+    /// [`View::secret_key`] of a record that was read just now.
+    pub(super) fn secret_key_of(&self, record: &Record) -> Result<Arc<SecretKey>, StoreError> {
+        let open = self.cache.holding(record).and_then(|entry| entry.secret_key.get().cloned());
+        open.map_or_else(|| self.secret_key(record.id), Ok)
+    }
+
     fn open_secret(
         &self,
         entry: &Cached,

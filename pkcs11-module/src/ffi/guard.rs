@@ -85,7 +85,8 @@ thread_local! {
 /// the host's own hooks are untouched.
 fn hush_panics() {
     static HUSHED: AtomicBool = AtomicBool::new(false);
-    if HUSHED.swap(true, Ordering::AcqRel) {
+    // Read first: a line of memory that nobody writes is shared by all processors.
+    if HUSHED.load(Ordering::Acquire) || HUSHED.swap(true, Ordering::AcqRel) {
         return;
     }
     let before = std::panic::take_hook();

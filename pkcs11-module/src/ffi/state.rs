@@ -1,13 +1,14 @@
 //! The one global: what the process has initialised, and what becomes of it over fork(2).
 //!
-//! Each process has a [`Generation`] of its own. A child finds its parent's, sees by the process id that it is not its
-//! own, and puts a fresh one in place before it takes any lock; the old one is leaked, because its locks, files and
-//! secrets belong to the parent. So a child is a stranger: not initialised, except that one C_Finalize succeeds.
+//! Each process has a [`Generation`] of its own. A child finds its parent's, sees that it is not its own, and puts a
+//! fresh one in place before it takes any lock; the old one is leaked, because its locks, files and secrets belong to
+//! the parent. So a child is a stranger: not initialised, except that one C_Finalize succeeds.
 
 use std::{
     mem::ManuallyDrop,
     panic::catch_unwind,
     path::PathBuf,
+    ptr,
     sync::{
         Arc, Condvar, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
@@ -25,7 +26,7 @@ use crate::{
     config::{Config, Environment},
     error::{Error, Result},
     log,
-    sync::{Mutex, RwLock},
+    sync::{Held, Mutex, ReadMostly},
 };
 
 /// One run from C_Initialize to C_Finalize. Calls in progress hold it, so it ends with the last of them.
@@ -49,7 +50,9 @@ impl Drop for Run {
 struct Generation {
     process: u32,
     forks: u32,
-    run: RwLock<Option<Arc<Run>>>,
+    run: ReadMostly<Arc<Run>>,
+    /// C_Initialize and C_Finalize take turns.
+    turn: Mutex<()>,
     /// Whether `run` is there, for a child that must not take its parent's lock.
     initialized: AtomicBool,
     /// Whether an ancestor was initialised when it forked, and C_Finalize has not been called since.
@@ -61,7 +64,7 @@ struct Generation {
     forked: Condvar,
 }
 
-static CURRENT: AtomicPtr<Generation> = AtomicPtr::new(std::ptr::null_mut());
+static CURRENT: AtomicPtr<Generation> = AtomicPtr::new(ptr::null_mut());
 /// How often this process and its ancestors were forked off: tells a child from its parent when ids are reused.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -70,7 +73,8 @@ impl Generation {
         Self {
             process,
             forks,
-            run: RwLock::default(),
+            run: ReadMostly::default(),
+            turn: Mutex::default(),
             initialized: AtomicBool::new(false),
             inherited: AtomicBool::new(inherited),
             living: Mutex::default(),
@@ -96,7 +100,19 @@ impl Generation {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What this process has. Every call asks, so the answer is kept where a child does not find it.
     fn current() -> &'static Self {
+        let Some(own) = process::own_pointer() else { return Self::by_process_id() };
+        // SAFETY: the pointer is null or the one stored below, which is never freed.
+        if let Some(generation) = unsafe { own.load(Ordering::Acquire).cast::<Self>().as_ref() } {
+            return generation;
+        }
+        let generation = Self::by_process_id();
+        own.store(ptr::from_ref(generation).cast_mut().cast(), Ordering::Release);
+        generation
+    }
+
+    fn by_process_id() -> &'static Self {
         loop {
             let seen = CURRENT.load(Ordering::Acquire);
             // SAFETY: as in `existing`.
@@ -118,8 +134,8 @@ impl Generation {
 }
 
 /// The run of this process, or CKR_CRYPTOKI_NOT_INITIALIZED.
-pub(super) fn running() -> Result<Arc<Run>> {
-    Generation::current().run.read().clone().ok_or(Error::CryptokiNotInitialized)
+pub(super) fn running() -> Result<Held<Arc<Run>>> {
+    Generation::current().run.get().ok_or(Error::CryptokiNotInitialized)
 }
 
 /// C_Initialize: one run at a time.
@@ -144,8 +160,8 @@ pub(super) unsafe fn initialize_with(
         return Err(Error::ArgumentsBad);
     }
     let generation = Generation::current();
-    let mut run = generation.run.write();
-    match run.as_ref() {
+    let _turn = generation.turn.lock();
+    match generation.run.get() {
         Some(run) if run.failed => return Err(Error::DeviceError),
         Some(_) => return Err(Error::CryptokiAlreadyInitialized),
         None => {}
@@ -161,7 +177,7 @@ pub(super) unsafe fn initialize_with(
     let mut living = generation.living.lock();
     living.retain(|run| run.strong_count() > 0);
     living.push(Arc::downgrade(&new));
-    *run = Some(new);
+    generation.run.replace(Some(new));
     generation.initialized.store(true, Ordering::Release);
     generation.inherited.store(false, Ordering::Release);
     log::info(format_args!("initialised, version {}", env!("CARGO_PKG_VERSION")));
@@ -171,8 +187,11 @@ pub(super) unsafe fn initialize_with(
 /// C_Finalize. Calls in other threads go on to their end on the run that they hold.
 pub(super) fn finalize() -> Result<()> {
     let generation = Generation::current();
-    let run = generation.run.write().take();
-    generation.initialized.store(false, Ordering::Release);
+    let run = {
+        let _turn = generation.turn.lock();
+        generation.initialized.store(false, Ordering::Release);
+        generation.run.replace(None)
+    };
     match run {
         Some(run) => {
             run.module.finalize();
@@ -217,7 +236,7 @@ fn configuration(environment: &Environment) -> Result<(Config, Option<PathBuf>)>
 /// Runs the self-test until it has passed once in this process or an ancestor.
 fn has_passed(self_test: fn() -> std::result::Result<(), algorithms::Error>) -> bool {
     static PASSED: AtomicBool = AtomicBool::new(false);
-    let real = std::ptr::fn_addr_eq(self_test, algorithms::self_test::run as fn() -> _);
+    let real = ptr::fn_addr_eq(self_test, algorithms::self_test::run as fn() -> _);
     if real && PASSED.load(Ordering::Acquire) {
         return true;
     }

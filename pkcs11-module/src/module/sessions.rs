@@ -162,7 +162,7 @@ impl Module {
             if role == Role::SecurityOfficer && sessions.iter().any(|session| !session.read_write) {
                 return Err(Error::SessionReadOnlyExists);
             }
-            *slot.login.write() = Some(vault.into());
+            slot.login.replace(Some(vault.into()));
             Ok(())
         })
     }

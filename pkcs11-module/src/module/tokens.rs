@@ -37,7 +37,7 @@ impl Module {
             .vault()
             .filter(|vault| vault.role() == Role::SecurityOfficer)
             .ok_or(Error::UserNotLoggedIn)?;
-        admin(slot)?.init_pin(&*vault, &Pin::chosen(pin)?)?;
+        admin(slot)?.init_pin(&**vault, &Pin::chosen(pin)?)?;
         log::info(format_args!("slot {}: user PIN set by the SO", slot.id.0));
         Ok(())
     }

@@ -94,7 +94,7 @@ impl Object {
     /// The private key behind the object. Where there is none: CKR_KEY_HANDLE_INVALID.
     pub fn private_key(&self, slot: &Slot) -> Result<Arc<dyn PrivateKey>> {
         match &self.source {
-            Source::Token(record) => Ok(slot.user_vault()?.private_key(record.id)?),
+            Source::Token(record) => Ok(slot.user_vault()?.private_key_of(record)?),
             Source::Session(object, _) => match &object.secret {
                 Some(NewSecret::Private(key)) => Ok(key.clone()),
                 _ => Err(Error::KeyHandleInvalid),
@@ -106,7 +106,7 @@ impl Object {
     /// The secret key behind the object. Where there is none: CKR_KEY_HANDLE_INVALID.
     pub fn secret_key(&self, slot: &Slot) -> Result<Arc<SecretKey>> {
         match &self.source {
-            Source::Token(record) => Ok(slot.user_vault()?.secret_key(record.id)?),
+            Source::Token(record) => Ok(slot.user_vault()?.secret_key_of(record)?),
             Source::Session(object, _) => match &object.secret {
                 Some(NewSecret::Secret(key)) => Ok(key.clone()),
                 _ => Err(Error::KeyHandleInvalid),

@@ -6,6 +6,8 @@ use hsm_backends::{
     embedded::{EmbeddedStore, Options},
 };
 
+use crate::output::{Output, Written};
+
 const PIN: &[u8] = b"1234";
 
 /// A module on the token in `directory`, its user logged in, and a session.
@@ -29,7 +31,7 @@ impl OnDisk {
         let module = Module::with_slots(Config::default(), None, vec![slot]);
         let slot = module.slots[&SlotId(0)].clone();
         let vault = slot.store.unlock(Role::User, &pin).expect("the PIN just set");
-        *slot.login.write() = Some(Arc::from(vault));
+        slot.login.replace(Some(Arc::from(vault)));
         let session = module.sessions.open(slot, true, |_| Ok(())).expect("a session");
         Self { module, session }
     }
@@ -138,4 +140,28 @@ fn copies_changes_and_destruction_of_token_objects() {
     assert_eq!(gone.err(), Some(Error::ObjectHandleInvalid));
     assert_eq!(token.module.destroy_object(token.session, original), Err(Error::ObjectHandleInvalid));
     assert_eq!(token.find(&class(ck::CKO_PRIVATE_KEY)).len(), 3, "the copies stay");
+}
+
+/// The key stays open from one signature to the next, and what another process does to it counts all the same.
+#[test]
+fn a_key_that_is_open_is_used_as_it_is_now() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (token, other) = (OnDisk::open(directory.path()), OnDisk::open(directory.path()));
+    let key = token.create(&ed25519_private().and(&on_token())).expect("a key");
+    let sign = || {
+        token.module.sign_init(token.session, call(ck::CKM_EDDSA), key)?;
+        token.module.sign(token.session, b"message", Output::buffer(&mut [0; 64]))
+    };
+    assert_eq!(sign(), Ok(Written::Bytes(64)));
+    let [theirs] = other.find(&class(ck::CKO_PRIVATE_KEY))[..] else { panic!("one key") };
+    let may_sign = |may| {
+        let template = Made::default().bool(ck::CKA_SIGN, may);
+        other.module.set_attribute_values(other.session, theirs, &template.raw())
+    };
+    assert_eq!(may_sign(false), Ok(()));
+    assert_eq!(sign(), Err(Error::KeyFunctionNotPermitted));
+    assert_eq!(may_sign(true), Ok(()));
+    assert_eq!(sign(), Ok(Written::Bytes(64)));
+    assert_eq!(other.module.destroy_object(other.session, theirs), Ok(()));
+    assert_eq!(sign(), Err(Error::KeyHandleInvalid));
 }

@@ -171,7 +171,7 @@ impl Fixture {
     }
 
     fn log_in(&self, role: Option<Role>) {
-        *self.slot.login.write() = role.map(|role| self.store.vault(role));
+        self.slot.login.replace(role.map(|role| self.store.vault(role)));
     }
 
     fn create(&self, template: &Made) -> Result<ObjectHandle> {
