@@ -1,6 +1,6 @@
 //! What every [`KeyStore`] must do, as tests that each store's own test file runs unchanged.
 //!
-//! ```ignore
+//! ```text
 //! hsm_backends::conformance_tests!(crate::MyFixture::new());
 //! ```
 //!

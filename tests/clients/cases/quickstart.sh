@@ -25,3 +25,11 @@ check_output "what it says to type works: pkcs11-tool" "ed25519" \
     pkcs11-tool --module "$TRELLIS_MODULE" --token-label quickstart --login --pin env:PIN --list-objects
 check_output "what it says to type works: trellis" "ml-dsa-65" \
     "$CLI" key list --token quickstart --pin-source "file:$WORK/.config/trellis/quickstart.pin"
+
+# The README's own example, typed as it stands: the second of its sh blocks.
+awk '/^```/ { inside = !inside && /^```sh/ && ++block == 2; next } inside' "$PROJECT/README.md" >readme.sh
+check_output "the README's example is there" "^trellis verify" cat readme.sh
+mkdir -p target/release
+ln -s "$CLI" target/release/trellis
+cp "$PROJECT/README.md" .
+check_output "and works" "valid" bash -euo pipefail readme.sh
