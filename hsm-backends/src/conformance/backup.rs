@@ -146,11 +146,13 @@ pub fn a_restore_may_meet_c_init_token(token: &dyn AdminFixture) {
     original.admin().unwrap().backup(&path, &passphrase()).unwrap();
     let label = original.description().unwrap().label;
     let other_so = Pin::chosen(b"another officer").unwrap();
-    for _ in 0..6 {
+    for turn in 0..8 {
         let blank = token.blank();
         let admin = || blank.admin().unwrap();
         let (made, restored) = std::thread::scope(|scope| {
             let made = scope.spawn(|| admin().init_token(&other_so, "made"));
+            // At another point of the other's way each time.
+            std::thread::sleep(std::time::Duration::from_millis(3 * turn));
             let restored = scope.spawn(|| admin().restore(&path, &passphrase(), false));
             (made.join().unwrap(), restored.join().unwrap())
         });
