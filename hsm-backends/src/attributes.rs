@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroize;
+
 /// A CKA_* number.
 pub type AttributeType = u64;
 
@@ -135,6 +137,17 @@ impl Attributes {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// A private object's values are wiped with it.
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        for (_, value) in &mut self.0 {
+            if let Value::Bytes(bytes) = value {
+                bytes.zeroize();
+            }
+        }
     }
 }
 

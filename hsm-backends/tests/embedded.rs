@@ -163,3 +163,46 @@ fn a_backup_comes_back_and_a_changed_one_does_not() {
     other.admin().unwrap().restore(&file, &passphrase, false).unwrap();
     assert_eq!(user(&other).find(&by_label("kept")).unwrap(), [id]);
 }
+
+/// Descriptors of this process that lead into a directory.
+fn open_files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let all = std::fs::read_dir("/proc/self/fd").unwrap();
+    let targets = all.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    targets.filter(|target| target.starts_with(directory)).collect()
+}
+
+#[test]
+fn no_file_is_open_while_a_process_forks() {
+    let directory = tempfile::tempdir().unwrap();
+    let base = directory.path().canonicalize().unwrap();
+    let store = initialized(&base);
+    let vault = user(&store);
+    let id = put(&*vault, labelled("kept", true));
+    for _ in 0..2 {
+        vault.read(id).unwrap();
+        assert!(!open_files(&base).is_empty());
+        store.before_fork();
+        assert_eq!(open_files(&base), Vec::<std::path::PathBuf>::new());
+        store.after_fork();
+    }
+    vault.read(id).unwrap();
+}
+
+#[test]
+fn a_directory_may_have_any_name() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir().unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xE9 'quoted' ?mode=memory#%41");
+    let base = directory.path().join(name);
+    std::fs::create_dir(&base).unwrap();
+    let store = initialized(&base);
+    let id = put(&*user(&store), labelled("kept", true));
+    let (file, passphrase) = (base.join("backup"), Pin::presented(b"correct horse"));
+    let admin = store.admin().unwrap();
+    admin.backup(&file, &passphrase).unwrap();
+    user(&store).commit(vec![Change::Destroy { id }]).unwrap();
+    admin.restore(&file, &passphrase, true).unwrap();
+    assert_eq!(user(&store).find(&by_label("kept")).unwrap(), [id]);
+    let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+}

@@ -171,3 +171,25 @@ pub fn pins_are_any_bytes(token: &dyn AdminFixture) {
         old = new;
     }
 }
+
+/// The SO sets the user's PIN again and again, while `meanwhile` runs.
+fn while_the_so_sets_pins(token: &dyn AdminFixture, new: &Pin, meanwhile: impl FnOnce() + Send) {
+    let store = token.open();
+    let officer = so(&*store, token);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(meanwhile);
+        while !other.is_finished() {
+            store.admin().unwrap().init_pin(&*officer, new).unwrap();
+        }
+    });
+}
+
+pub fn a_login_may_meet_c_init_pin(token: &dyn AdminFixture) {
+    let store = token.open();
+    while_the_so_sets_pins(token, &token.user_pin(), || {
+        for _ in 0..10 {
+            user(&*store, token);
+        }
+    });
+    assert_eq!(store.description().unwrap().user_pin, PinState::Good);
+}

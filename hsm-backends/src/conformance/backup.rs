@@ -139,3 +139,29 @@ pub fn a_restore_forgives_no_wrong_pin(token: &dyn AdminFixture) {
     assert_eq!((described.user_pin, described.so_pin), (PinState::Locked, PinState::Locked));
     assert_eq!(store.unlock(Role::User, &token.user_pin()).unwrap_err(), StoreError::PinLocked);
 }
+
+pub fn a_restore_may_meet_c_init_token(token: &dyn AdminFixture) {
+    let path = token.scratch().join("backup");
+    let original = token.open();
+    original.admin().unwrap().backup(&path, &passphrase()).unwrap();
+    let label = original.description().unwrap().label;
+    let other_so = Pin::chosen(b"another officer").unwrap();
+    for turn in 0..8 {
+        let blank = token.blank();
+        let admin = || blank.admin().unwrap();
+        let (made, restored) = std::thread::scope(|scope| {
+            let made = scope.spawn(|| admin().init_token(&other_so, "made"));
+            // At another point of the other's way each time.
+            std::thread::sleep(std::time::Duration::from_millis(3 * turn));
+            let restored = scope.spawn(|| admin().restore(&path, &passphrase(), false));
+            (made.join().unwrap(), restored.join().unwrap())
+        });
+        // Whoever was told that it is done has done it, and nobody undoes it.
+        let found = blank.description().unwrap().label;
+        match (made, restored) {
+            (Ok(()), Err(StoreError::ReadOnly)) => assert_eq!(found, "made"),
+            (Err(StoreError::Changed | StoreError::PinIncorrect), Ok(())) => assert_eq!(found, label),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -78,9 +78,10 @@ macro_rules! conformance_admin_tests {
         $crate::conformance_tests! { @ $fixture;
             admin: nothing_works_before_c_init_token, a_token_is_made_once, init_token_erases,
                 a_wrong_so_pin_erases_nothing, the_so_sets_the_users_pin, only_the_so_sets_the_users_pin,
-                pins_are_changed_by_who_knows_them, pins_are_any_bytes;
+                pins_are_changed_by_who_knows_them, pins_are_any_bytes, a_login_may_meet_c_init_pin;
             backup: a_backup_brings_everything_back, a_backup_goes_elsewhere, a_backup_replaces_no_file,
-                a_changed_backup_changes_nothing, a_restore_forgives_no_wrong_pin;
+                a_changed_backup_changes_nothing, a_restore_forgives_no_wrong_pin,
+                a_restore_may_meet_c_init_token;
         }
     };
 }

@@ -17,7 +17,7 @@ use super::{
     fault::{Fault, io_error},
     files::{create_private, sync_directory},
     pins::{Cost, PinRow, parse_wrap},
-    pool::Call,
+    pool::{Call, SqlPath},
     rows, schema,
     token::{self, Token},
 };
@@ -42,8 +42,7 @@ pub(super) fn write(call: &mut Call<'_>, path: &Path, passphrase: &Pin) -> Resul
     let copy = {
         let _lock = call.files().lock_for_login()?;
         let scratch = call.files().scratch()?;
-        let name = scratch.path().to_string_lossy().into_owned();
-        call.read(|sql| Ok(sql.execute("VACUUM INTO ?1", [&name]).map(drop)?))?;
+        call.read(|sql| Ok(sql.execute("VACUUM INTO ?1", [SqlPath(scratch.path())]).map(drop)?))?;
         // A backup that restore would refuse is worse than none.
         verify(scratch.path()).map_err(|fault| fault.into_store_error(call.files()))?;
         scratch
@@ -92,8 +91,7 @@ pub(super) fn restore(
         other => other,
     })?;
     if initialized {
-        let name = scratch.path().to_string_lossy().into_owned();
-        match call.attached(&name, |transaction| overwrite(transaction, &restored)) {
+        match call.attached(scratch.path(), |transaction| overwrite(transaction, &restored)) {
             Ok(()) => {
                 call.empty_log();
                 return Ok(());

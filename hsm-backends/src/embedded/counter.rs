@@ -83,7 +83,7 @@ impl Counter {
         keep_owner(&file, files).map_err(failed)?;
         file.lock().map_err(failed)?;
         let settled = generation.saturating_mul(2);
-        file.write_all_at(&(settled - 1).to_ne_bytes(), 0).map_err(failed)?;
+        file.write_all_at(&settled.wrapping_sub(1).to_ne_bytes(), 0).map_err(failed)?;
         let result = commit()?;
         // The commit has happened: failing to say so costs speed only, since the odd number stays.
         let _ = file.write_all_at(&settled.to_ne_bytes(), 0);
@@ -135,4 +135,60 @@ fn read(file: &File) -> Option<i64> {
 
 fn generation_of(counter: i64) -> Option<i64> {
     (counter % 2 == 0).then_some(counter / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_settled_while_a_commit_is_under_way_or_after_it_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path());
+        let (ours, theirs) = (Counter::default(), Counter::default());
+        assert_eq!(theirs.settled(&files), None, "there is no file yet");
+        ours.around(&files, 7, || Ok::<_, StoreError>(())).unwrap();
+        assert_eq!((ours.settled(&files), theirs.settled(&files)), (Some(7), Some(7)));
+        let during = || {
+            assert_eq!((ours.settled(&files), theirs.settled(&files)), (None, None));
+            Err::<(), _>(StoreError::Full)
+        };
+        assert_eq!(ours.around(&files, 8, during), Err(StoreError::Full));
+        assert_eq!((ours.settled(&files), theirs.settled(&files)), (None, None));
+        ours.around(&files, 8, || Ok::<_, StoreError>(())).unwrap();
+        assert_eq!(theirs.settled(&files), Some(8));
+    }
+
+    #[test]
+    fn whatever_is_in_the_file_is_read_without_harm() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path());
+        for (bytes, settled) in [
+            (&[][..], None),
+            (&[2; 7], None),
+            (&i64::MAX.to_ne_bytes(), None),
+            (&i64::MIN.to_ne_bytes(), Some(i64::MIN / 2)),
+        ] {
+            std::fs::write(files.counter(), bytes).unwrap();
+            let counter = Counter::default();
+            assert_eq!(counter.settled(&files), settled);
+            counter.around(&files, i64::MAX, || Ok::<_, StoreError>(())).unwrap();
+        }
+    }
+
+    #[test]
+    fn nothing_is_open_during_a_fork() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path());
+        let counter = Counter::default();
+        counter.around(&files, 1, || Ok::<_, StoreError>(())).unwrap();
+        assert_eq!(counter.settled(&files), Some(1));
+        counter.close_for_fork();
+        counter.close_for_fork();
+        counter.reopen_after_fork();
+        assert_eq!(counter.settled(&files), None);
+        assert!(counter.open.read().unwrap().file.is_none());
+        counter.reopen_after_fork();
+        assert_eq!(counter.settled(&files), Some(1));
+    }
 }

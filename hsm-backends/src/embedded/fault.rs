@@ -17,8 +17,11 @@ pub(super) enum Fault {
 impl Fault {
     /// Whether another try may succeed: somebody else holds a lock.
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self, Self::Sql(rusqlite::Error::SqliteFailure(error, _))
-            if matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+        match self {
+            Self::Store(error) => *error == StoreError::Busy,
+            Self::Sql(rusqlite::Error::SqliteFailure(error, _)) => is_busy(error.code),
+            Self::Sql(_) => false,
+        }
     }
 
     /// Whether the connection may be used again.
@@ -58,6 +61,11 @@ impl From<Malformed> for Fault {
     }
 }
 
+/// The third is what SQLite says after many processes have raced for the log's index.
+fn is_busy(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed)
+}
+
 fn sql_error(error: &rusqlite::Error, files: &Files) -> StoreError {
     let file = files.database().display();
     let rusqlite::Error::SqliteFailure(code, _) = error else {
@@ -65,7 +73,7 @@ fn sql_error(error: &rusqlite::Error, files: &Files) -> StoreError {
         return StoreError::Damaged(format!("{file}: {error}"));
     };
     match code.code {
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Busy,
+        busy if is_busy(busy) => StoreError::Busy,
         ErrorCode::ReadOnly => StoreError::ReadOnly,
         ErrorCode::DiskFull => StoreError::Full,
         ErrorCode::NotADatabase

@@ -5,11 +5,17 @@
 //! Only `std`'s locks are used, which keep no state outside themselves that a fork could catch half changed.
 
 use std::{
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, ToSql, Transaction, TransactionBehavior,
+    types::{ToSqlOutput, ValueRef},
+};
 
 use super::{
     counter::Counter,
@@ -173,8 +179,7 @@ fn needs_immutable(error: &rusqlite::Error) -> bool {
         if matches!(code.code, ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
-fn immutable_uri(path: &std::path::Path) -> std::path::PathBuf {
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+fn immutable_uri(path: &Path) -> PathBuf {
     let mut uri = b"file:".to_vec();
     for byte in path.as_os_str().as_bytes() {
         match byte {
@@ -183,7 +188,16 @@ fn immutable_uri(path: &std::path::Path) -> std::path::PathBuf {
         }
     }
     uri.extend(b"?immutable=1");
-    std::ffi::OsString::from_vec(uri).into()
+    OsString::from_vec(uri).into()
+}
+
+/// A path in a statement: SQLite takes text, a path may be any bytes.
+pub(super) struct SqlPath<'a>(pub(super) &'a Path);
+
+impl ToSql for SqlPath<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0.as_os_str().as_bytes())))
+    }
 }
 
 /// One call inside the gate.
@@ -234,13 +248,13 @@ impl Call<'_> {
     /// As [`Call::commit`], with another database attached under the name `backup`.
     pub(super) fn attached(
         &mut self,
-        path: &str,
+        path: &Path,
         mut body: impl FnMut(&Transaction<'_>) -> Result<i64, Fault>,
     ) -> Result<(), StoreError> {
         let pool = self.pool;
         let _turn = pool.write_turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.attempt(|sql| {
-            sql.execute("ATTACH DATABASE ?1 AS backup", [path])?;
+            sql.execute("ATTACH DATABASE ?1 AS backup", [SqlPath(path)])?;
             let result = pool.commit(sql, &mut body);
             let detached = sql.execute_batch("DETACH DATABASE backup");
             result?;
@@ -283,7 +297,8 @@ impl Call<'_> {
     ) -> Result<T, StoreError> {
         let start = Instant::now();
         loop {
-            let fault = match body(&mut self.link()?.sql) {
+            // Connecting reads, and may meet somebody's lock as well.
+            let fault = match self.link().map_err(Fault::Store).and_then(|link| body(&mut link.sql)) {
                 Ok(result) => return Ok(result),
                 Err(fault) => fault,
             };

@@ -54,7 +54,8 @@ fn a_token_is_there_or_not() {
     let (mut there, mut absent) = (0, 0);
     for round in 0..30 {
         let directory = base.path().join(round.to_string());
-        let said = Running::start("init", &directory).kill_within(150_000);
+        // A machine may be slow: the time grows until the work is done before it is over.
+        let said = Running::start("init", &directory).kill_within(20_000 << (round % 6));
         let store = store(&directory);
         let described = store.description().unwrap();
         if described.initialized {
@@ -113,8 +114,8 @@ fn what_was_there_or_the_whole_backup() {
     }
     drop(first);
     let mut seen = [0; 2];
-    for _ in 0..20 {
-        let said = Running::start("restore", directory).kill_within(300_000);
+    for round in 0..20 {
+        let said = Running::start("restore", directory).kill_within(100_000 << (round % 4));
         let store = store(directory);
         let found = store.public().find(&Attributes::new()).unwrap();
         let which = contents.iter().position(|ids| *ids == found).expect("one backup, whole");

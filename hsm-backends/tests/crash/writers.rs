@@ -119,10 +119,11 @@ fn whatever_was_acknowledged_outlives_every_kill() {
             sum + done
         })
     };
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS as u64 {
         std::thread::scope(|scope| {
             let keys = scope.spawn(|| Running::start("keys", directory).kill_within(60_000));
-            let guess = scope.spawn(|| Running::start("guess", directory).kill_within(200_000));
+            let guess =
+                scope.spawn(move || Running::start("guess", directory).kill_within(50_000 << (round % 4)));
             let other = scope.spawn(|| public(&mut second));
             acknowledged += public(&mut first) + other.join().unwrap();
             acknowledged += pairs.note(&keys.join().unwrap(), true);

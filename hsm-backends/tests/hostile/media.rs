@@ -65,7 +65,8 @@ fn is_root() -> bool {
 /// Whether this system lets its users have a mount namespace. Where not, the tests that need one say so: the limit on
 /// file sizes and the modes are tested everywhere.
 fn can_mount() -> bool {
-    let can = Command::new("unshare").args(["-rm", "true"]).output().is_ok_and(|out| out.status.success());
+    let mount = ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"];
+    let can = Command::new("unshare").args(mount).output().is_ok_and(|out| out.status.success());
     if !can {
         eprintln!("not tested: this system has no mount namespaces for users");
     }
