@@ -4,7 +4,8 @@ use clap::ValueEnum;
 
 use crate::{
     contender::Kind,
-    rows::{Bound, RAW, Row},
+    measure::Timing,
+    rows::{Bound, DISK, RAW, Row},
     threads::two,
 };
 
@@ -70,35 +71,48 @@ fn bounded(rows: &[Row]) -> impl Iterator<Item = (&Row, Bound)> {
 fn holds(row: &Row, bound: Bound, check: Check) -> bool {
     bound.found(row).is_some_and(|found| match bound {
         Bound::ShareOfRaw(share) | Bound::ShareOfRawSpeedup(share) => found * check.ratio() >= share,
-        Bound::Micros(limit) => found <= limit * check.time(),
+        Bound::Micros(_) | Bound::MicrosOnDisk(_) => found <= bound.limit(row) * check.time(),
     })
 }
 
 impl Bound {
     /// The figure that is bounded: a share or microseconds. `None` where the row lacks a contender that it takes.
     fn found(self, row: &Row) -> Option<f64> {
-        let of = |name: &str| row.timings.iter().find(|(who, _)| who == name).map(|(_, timing)| *timing);
-        let quick = |name: &str| of(name).map(|timing| timing.quick);
+        let quick = |name: &str| timing(row, name).map(|timing| timing.quick);
         let ours = Kind::Trellis.name();
         Some(match self {
             Self::ShareOfRaw(_) => quick(RAW)? / quick(ours)?,
-            Self::Micros(_) => of(ours)?.median / 1e3,
+            Self::Micros(_) | Self::MicrosOnDisk(_) => timing(row, ours)?.median / 1e3,
             Self::ShareOfRawSpeedup(_) => {
                 (quick(ours)? / quick(&two(ours))?) / (quick(RAW)? / quick(&two(RAW))?)
             }
         })
     }
 
-    fn text(self, row: &Row) -> String {
-        let found = self.found(row).unwrap_or(f64::NAN);
+    /// What the figure is compared with.
+    fn limit(self, row: &Row) -> f64 {
         match self {
-            Self::ShareOfRaw(share) => {
-                format!("{:.1} % of the bare algorithm's rate; at least {:.0} %", found * 1e2, share * 1e2)
-            }
-            Self::Micros(limit) => format!("{found:.1} µs; at most {limit:.0} µs"),
-            Self::ShareOfRawSpeedup(share) => {
-                format!("{:.1} % of the bare algorithm's gain; at least {:.0} %", found * 1e2, share * 1e2)
+            Self::ShareOfRaw(limit) | Self::ShareOfRawSpeedup(limit) | Self::Micros(limit) => limit,
+            Self::MicrosOnDisk(limit) => {
+                timing(row, DISK).map_or(limit, |disk| limit.max(disk.median / 1e3 * 1.25))
             }
         }
     }
+
+    fn text(self, row: &Row) -> String {
+        let (found, limit) = (self.found(row).unwrap_or(f64::NAN), self.limit(row));
+        match self {
+            Self::ShareOfRaw(_) => {
+                format!("{:.1} % of the bare algorithm's rate; at least {:.0} %", found * 1e2, limit * 1e2)
+            }
+            Self::Micros(_) | Self::MicrosOnDisk(_) => format!("{found:.1} µs; at most {limit:.0} µs"),
+            Self::ShareOfRawSpeedup(_) => {
+                format!("{:.1} % of the bare algorithm's gain; at least {:.0} %", found * 1e2, limit * 1e2)
+            }
+        }
+    }
+}
+
+fn timing(row: &Row, name: &str) -> Option<Timing> {
+    row.timings.iter().find(|(who, _)| who == name).map(|(_, timing)| *timing)
 }

@@ -24,6 +24,9 @@ pub(crate) const MESSAGE: [u8; 32] = [0x42; 32];
 /// The bare algorithm's name in a row.
 pub(crate) const RAW: &str = "raw AWS-LC";
 
+/// The bare disk's name in a row.
+pub(crate) const DISK: &str = "write and fsync";
+
 /// The algorithms that are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Algorithm {
@@ -89,6 +92,8 @@ pub(crate) enum Bound {
     ShareOfRaw(f64),
     /// At most this many microseconds.
     Micros(f64),
+    /// The same, on a disk that takes less than that to write and fsync; on a slower one a quarter more than it takes.
+    MicrosOnDisk(f64),
     /// Two threads do at least this share of what they do with the bare algorithm, each measured by one thread.
     ShareOfRawSpeedup(f64),
 }
@@ -225,11 +230,11 @@ pub(crate) fn filled(contenders: &[Contender]) -> String {
 }
 
 fn create(contenders: &[Contender], turns: Turns) -> Result<Row, Box<dyn Error>> {
-    let mut row = Builder::new("create a token object, durably".into(), Some(Bound::Micros(3000.0)));
+    let mut row = Builder::new("create a token object, durably".into(), Some(Bound::MicrosOnDisk(3000.0)));
     // What the disk takes: the size of one such transaction, in the folder of the tokens.
     let mut file = tempfile::tempfile_in(std::env::var_os(HOME).ok_or("there is no folder")?)?;
     row.add(
-        "write and fsync",
+        DISK,
         Box::new(move || {
             file.write_all(&[0x5a; 28 << 10])?;
             file.sync_all()?;
