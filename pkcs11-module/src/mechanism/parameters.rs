@@ -5,7 +5,7 @@ use algorithms::ml_dsa::Hedging;
 /// Which struct a mechanism takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterKind {
-    /// None: pParameter NULL and ulParameterLen 0, otherwise CKR_MECHANISM_PARAM_INVALID.
+    /// None: ulParameterLen 0, otherwise CKR_MECHANISM_PARAM_INVALID.
     None,
     /// None or CK_SIGN_ADDITIONAL_CONTEXT.
     SignContext,
@@ -23,6 +23,8 @@ pub enum ParameterKind {
     Gcm,
     /// None, or 8 bytes that replace the default IV.
     KeyWrapIv,
+    /// None, or the 4 bytes that RFC 5649 begins with, which is the same.
+    PaddedKeyWrapIv,
     /// CK_MAC_GENERAL_PARAMS.
     MacLength,
 }

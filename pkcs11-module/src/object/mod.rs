@@ -83,12 +83,26 @@ impl Object {
         Ok(Self { handle, source })
     }
 
+    /// [`Object::resolve`] for a handle that must be a key's: CKR_KEY_HANDLE_INVALID.
+    pub fn resolve_key(slot: &Slot, handle: ObjectHandle) -> Result<Self> {
+        Self::resolve(slot, handle).map_err(|error| match error {
+            Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
+            other => other,
+        })
+    }
+
     /// Everything but the secret attributes.
     pub fn attributes(&self) -> &Attributes {
         match &self.source {
             Source::Token(record) => &record.attributes,
             Source::Session(_, attributes) | Source::BuiltIn(attributes) => attributes,
         }
+    }
+
+    /// Whether only the logged-in user may use the object: it is private, or a key whose secret is sealed in the store.
+    pub fn is_users(&self) -> bool {
+        let sealed = matches!(&self.source, Source::Token(record) if record.has_secret);
+        sealed || self.attributes().flag(ck::CKA_PRIVATE)
     }
 
     /// The private key behind the object. Where there is none: CKR_KEY_HANDLE_INVALID.

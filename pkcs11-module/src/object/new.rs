@@ -8,7 +8,7 @@ use hsm_backends::{Attributes, Change, NewSecret, RecordId, Role, SecretKey};
 
 use crate::{
     Module,
-    attribute::{Given, ObjectKind, Origin, SecretType, because, check, complete},
+    attribute::{Given, ObjectKind, Origin, SecretType, because, check, complete, notes, row},
     error::{Error, Result},
     handle::ObjectHandle,
     session::Session,
@@ -82,7 +82,12 @@ pub(crate) fn assemble(
         _ => return Err(Error::GeneralError),
     };
     for (kind_of, value) in contributed.iter() {
-        let given = attributes.value(kind_of).filter(|given| !is_empty(given));
+        let given = attributes.value(kind_of);
+        if given.is_some_and(is_empty) && row(kind_of, kind).is_some_and(|row| row.has(notes::EMPTIES)) {
+            // The template says that there is to be none.
+            continue;
+        }
+        let given = given.filter(|given| !is_empty(given));
         // A point may have been given compressed; it has been compared as a key.
         if given.is_some_and(|given| given != value) && !may_differ(kind, kind_of) {
             let why = format_args!("attribute {kind_of:#x} is not that of the key or certificate");
@@ -145,8 +150,10 @@ pub(crate) fn add<const N: usize>(
 ) -> Result<[ObjectHandle; N]> {
     let slot = &session.slot;
     let private = |attributes: &Attributes| attributes.flag(ck::CKA_PRIVATE);
-    let any_private = objects.iter().any(|object| private(&object.attributes));
-    let vault = if any_private { Some(slot.user_vault()?) } else { slot.vault() };
+    let is_users = |object: &NewObject| {
+        private(&object.attributes) || (object.attributes.flag(ck::CKA_TOKEN) && object.secret.is_some())
+    };
+    let vault = if objects.iter().any(is_users) { Some(slot.user_vault()?) } else { slot.vault() };
     let commit = |changes| match &vault {
         Some(vault) => vault.commit(changes),
         None => slot.store.public().commit(changes),
@@ -154,7 +161,7 @@ pub(crate) fn add<const N: usize>(
 
     let mut ids = [RecordId([0; 16]); N];
     for id in &mut ids {
-        id.0 = algorithms::random::array()?;
+        *id = RecordId::random()?;
     }
     let mut changes = Vec::new();
     let mut on_token = Vec::new();

@@ -14,13 +14,16 @@ use crate::{
     error::{Error, Result},
     handle::ObjectHandle,
     mechanism::{self, MechanismCall, Parameters, Scheme},
-    operation::key_use::{self, KeyUse},
+    operation::{
+        cipher_mode,
+        key_use::{self, KeyUse},
+    },
     session::Session,
     template::Template,
 };
 
 use super::{
-    Object, material,
+    Object, der, material,
     new::{self, NewObject},
 };
 
@@ -40,10 +43,7 @@ pub(crate) fn wrap(
             Error::KeyTypeInconsistent => Error::WrappingKeyTypeInconsistent,
             error => error,
         })?;
-    let object = Object::resolve(slot, key).map_err(|error| match error {
-        Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
-        error => error,
-    })?;
+    let object = Object::resolve_key(slot, key)?;
     let kind = ObjectKind::of(object.attributes()).ok_or(Error::KeyHandleInvalid)?;
     may_wrap(wrapping.attributes(), object.attributes(), kind)?;
     let secret = match kind {
@@ -88,6 +88,7 @@ pub(crate) fn unwrap(
     associated_data: Option<&[u8]>,
 ) -> Result<NewObject> {
     let unwrapper = work(call, associated_data)?;
+    let may_be_padded = matches!(unwrapper, Work::KeyWrap(_));
     // A length that is wrong inside CBC padding must look like padding that is wrong.
     let wrong_len = match unwrapper {
         Work::Cipher(Mode::CbcPad { .. }) => Error::WrappedKeyInvalid,
@@ -118,6 +119,11 @@ pub(crate) fn unwrap(
     // C_UnwrapKey of CRYPTO 2012 lived on that difference).
     let secret = match kind {
         ObjectKind::Private(pair) => {
+            let encoded_len = der::element(secret.expose()).map(|(found, _)| found.whole.len());
+            let secret = match encoded_len {
+                Some(len) if may_be_padded => without_padding(secret, len),
+                _ => secret,
+            };
             let key = PrivateKey::from_pkcs8(&secret).map_err(|error| match error {
                 algorithms::Error::EngineFailed => error.into(),
                 _ => Error::WrappedKeyInvalid,
@@ -128,8 +134,15 @@ pub(crate) fn unwrap(
             new::imported(key)
         }
         ObjectKind::Secret(of) => {
-            let wanted = attributes.ulong(ck::CKA_VALUE_LEN).is_none_or(|len| len == secret.len() as u64);
-            if !wanted || material::check_secret_len(of, secret.len()).is_err() {
+            let wanted =
+                attributes.ulong(ck::CKA_VALUE_LEN).map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+            let secret = match wanted {
+                Some(len) if may_be_padded => without_padding(secret, len),
+                _ => secret,
+            };
+            if wanted.is_some_and(|len| len != secret.len())
+                || material::check_secret_len(of, secret.len()).is_err()
+            {
                 return Err(wrong_len);
             }
             new::secret_key(secret)
@@ -185,7 +198,14 @@ fn wrapping_object(
     key_use: KeyUse,
 ) -> Result<Object> {
     let row = mechanism::row(call.kind).ok_or(Error::MechanismInvalid)?;
-    key_use::key(&session.slot, handle, row, key_use)
+    let object = key_use::key(&session.slot, handle, row, key_use)?;
+    // Two keys under one GCM IV, or parts of a CBC ciphertext unwrapped as short keys, would show what was wrapped.
+    let is_robust = matches!(row.scheme, Scheme::AesKeyWrap | Scheme::AesKeyWrapPadded);
+    if object.attributes().flag(ck::CKA_TRUSTED) && !is_robust {
+        let why = format_args!("a key with CKA_TRUSTED does not wrap or unwrap with {}", row.name);
+        return Err(because(Error::KeyFunctionNotPermitted, why));
+    }
+    Ok(object)
 }
 
 /// What a wrapping mechanism does to bytes.
@@ -205,30 +225,32 @@ fn work(call: &MechanismCall, associated_data: Option<&[u8]>) -> Result<Work> {
         (Scheme::AesKeyWrap, Parameters::None) => Ok(Work::KeyWrap(None)),
         (Scheme::AesKeyWrap, Parameters::KeyWrapIv(iv)) => Ok(Work::KeyWrap(Some(*iv))),
         (Scheme::AesKeyWrapPadded, Parameters::None) => Ok(Work::KeyWrapPadded),
-        (Scheme::AesCbcPad, Parameters::Iv16(iv)) => Ok(Work::Cipher(Mode::CbcPad { iv: *iv })),
-        (Scheme::AesGcm, Parameters::Gcm { iv, aad, tag_bits }) => {
-            let aad = match associated_data.unwrap_or_default() {
-                [] => aad.clone(),
-                data if aad.is_empty() => data.to_vec(),
-                _ => return Err(Error::MechanismParamInvalid),
-            };
-            let tag_len = usize::try_from(tag_bits / 8).unwrap_or(usize::MAX);
-            if tag_bits % 8 != 0 {
-                return Err(Error::MechanismParamInvalid);
-            }
-            Ok(Work::Cipher(Mode::Gcm { iv: iv.clone(), aad, tag_len }))
-        }
-        (Scheme::AesKeyWrap | Scheme::AesKeyWrapPadded | Scheme::AesCbcPad | Scheme::AesGcm, _) => {
-            Err(Error::MechanismParamInvalid)
+        (Scheme::AesKeyWrap | Scheme::AesKeyWrapPadded, _) => Err(Error::MechanismParamInvalid),
+        (Scheme::AesCbcPad | Scheme::AesGcm, parameters) => {
+            let parameters = authenticating(parameters.clone(), associated_data.unwrap_or_default())?;
+            cipher_mode(scheme, parameters).map(Work::Cipher)
         }
         _ => Err(Error::MechanismInvalid),
     }
 }
 
+/// Parameters of AES-GCM with associated data, which may stand in them or beside them, but not in both places.
+fn authenticating(mut parameters: Parameters, associated_data: &[u8]) -> Result<Parameters> {
+    if let Parameters::Gcm { aad, .. } = &mut parameters
+        && !associated_data.is_empty()
+    {
+        if !aad.is_empty() {
+            return Err(Error::MechanismParamInvalid);
+        }
+        *aad = associated_data.to_vec();
+    }
+    Ok(parameters)
+}
+
 impl Work {
     fn wrap(self, key: &SecretBytes, secret: &SecretBytes) -> Result<Vec<u8>> {
         let wrapped = match self {
-            Self::KeyWrap(iv) => aes::wrap(key, iv.as_ref(), secret.expose()),
+            Self::KeyWrap(iv) => aes::wrap(key, iv.as_ref(), zero_padded(secret).expose()),
             Self::KeyWrapPadded => aes::wrap_padded(key, secret.expose()),
             Self::Cipher(mode) => Cipher::new(mode, Direction::Encrypt, key).and_then(|mut cipher| {
                 let mut out = Vec::new();
@@ -259,6 +281,26 @@ impl Work {
                 Ok(SecretBytes::new(&out))
             }),
         }
+    }
+}
+
+/// What CKM_AES_KEY_WRAP works in: half blocks of AES.
+const SEMIBLOCK: usize = 8;
+
+/// A key of any length as CKM_AES_KEY_WRAP takes it (section 6.16): with zeros up to a whole number of half blocks.
+fn zero_padded(secret: &SecretBytes) -> SecretBytes {
+    let mut padded = Zeroizing::new(vec![0; secret.len().next_multiple_of(SEMIBLOCK)]);
+    padded[..secret.len()].copy_from_slice(secret.expose());
+    SecretBytes::new(&padded)
+}
+
+/// The inverse of [`zero_padded`] for a key of `len` bytes. What cannot be padding stays.
+fn without_padding(padded: SecretBytes, len: usize) -> SecretBytes {
+    match padded.expose().split_at_checked(len) {
+        Some((secret, zeros)) if zeros.len() < SEMIBLOCK && zeros.iter().all(|byte| *byte == 0) => {
+            SecretBytes::new(secret)
+        }
+        _ => padded,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct DigestOperation {
     digest: Digest,
     multi_part: bool,
-    /// Whether a key went in, and whether it was a private object: the state then holds bytes of it.
+    /// Whether a key went in, and whether it was the user's: the state then holds bytes of it.
     holds: Holds,
 }
 
@@ -63,11 +63,8 @@ impl DigestOperation {
 
     /// Takes in the value of a secret key; of what is none, CKR_KEY_INDIGESTIBLE.
     pub(crate) fn update_key(&mut self, slot: &Slot, key: ObjectHandle) -> Result<()> {
-        let object = Object::resolve(slot, key).map_err(|error| match error {
-            Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
-            other => other,
-        })?;
-        let private = object.attributes().flag(ck::CKA_PRIVATE);
+        let object = Object::resolve_key(slot, key)?;
+        let private = object.is_users();
         match object.attributes().ulong(ck::CKA_CLASS) {
             Some(ck::CKO_SECRET_KEY) => {}
             Some(ck::CKO_PUBLIC_KEY | ck::CKO_PRIVATE_KEY) => return Err(Error::KeyIndigestible),

@@ -40,13 +40,6 @@ fn template_errors() {
         ("unknown attribute", EDWARDS, edwards(), made().bytes(0x7777, b""), AttributeTypeInvalid),
         ("foreign attribute", EDWARDS, edwards().bool(ck::CKA_SIGN, true), made(), TemplateInconsistent),
         ("local", EDWARDS, edwards(), made().bool(ck::CKA_LOCAL, false), AttributeReadOnly),
-        (
-            "private in the open",
-            EDWARDS,
-            edwards(),
-            on_token().bool(ck::CKA_PRIVATE, false),
-            TemplateInconsistent,
-        ),
         ("no bits", ck::CKM_RSA_PKCS_KEY_PAIR_GEN, made(), made(), TemplateIncomplete),
         ("512 bits", ck::CKM_RSA_PKCS_KEY_PAIR_GEN, rsa(512), made(), AttributeValueInvalid),
         ("2049 bits", ck::CKM_RSA_PKCS_KEY_PAIR_GEN, rsa(2049), made(), AttributeValueInvalid),
@@ -215,5 +208,15 @@ fn a_session_that_closes_meanwhile_leaves_nothing_behind() {
     fixture.store.during_commit(move || weak.upgrade().expect("the test holds it").log_in(None));
     assert_eq!(half_on_token(&fixture), Err(Error::UserNotLoggedIn));
     fixture.log_in(Some(Role::User));
+    assert_eq!(fixture.find(&Made::default()), []);
+}
+
+#[test]
+fn a_pair_that_does_not_fit_together_is_the_last_thing_the_module_makes() {
+    let fixture = Fixture::user();
+    fixture.store.break_generator();
+    let pair = fixture.generate_pair(EDWARDS, &edwards(), &on_token());
+    assert_eq!(pair, Err(Error::DeviceError));
+    assert!(fixture.module.has_failed());
     assert_eq!(fixture.find(&Made::default()), []);
 }
