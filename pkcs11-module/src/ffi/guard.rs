@@ -101,22 +101,40 @@ fn hush_panics() {
 }
 
 /// Makes the exported functions of one chapter. The body runs inside the guard with the module and the caller's raw
-/// arguments; it is an unsafe block, whose one obligation is the contract of `args`.
+/// arguments; it is an unsafe block, whose one obligation is the contract of `args`. An unknown session is told before
+/// the arguments are looked at: CKR_SESSION_HANDLE_INVALID goes before what they can have wrong (section 5.1.7).
 macro_rules! exports {
-    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) |$module:ident| $body:block)*) => {
-        $(
-            // SAFETY: the name is PKCS#11's own, and no other symbol of this library has it.
-            #[unsafe(no_mangle)]
-            pub(super) unsafe extern "C" fn $name($($argument: $type),*) -> ::cryptoki_sys::CK_RV {
-                $crate::ffi::guard::module_call(stringify!($name), |$module: &$crate::Module| {
-                    // SAFETY: the arguments are the caller's, who keeps the contract in the head of args.rs.
-                    unsafe {
-                        $crate::ffi::args::caller_keeps_the_contract();
-                        $body
-                    }
-                })
-            }
-        )*
+    ($(fn $name:ident($($arguments:tt)*) |$module:ident| $body:block)*) => {
+        $($crate::ffi::guard::export!($name($($arguments)*) |$module| $body);)*
     };
 }
 pub(super) use exports;
+
+/// One function of [`exports!`].
+macro_rules! export {
+    ($name:ident($session:ident: ck::CK_SESSION_HANDLE $(, $argument:ident: $type:ty)* $(,)?)
+        |$module:ident| $body:block
+    ) => {
+        $crate::ffi::guard::export!(@ $name($session: ck::CK_SESSION_HANDLE $(, $argument: $type)*) |$module| {
+            $module.session($crate::handle::SessionHandle($session))?;
+            $body
+        });
+    };
+    ($name:ident($($argument:ident: $type:ty),* $(,)?) |$module:ident| $body:block) => {
+        $crate::ffi::guard::export!(@ $name($($argument: $type),*) |$module| $body);
+    };
+    (@ $name:ident($($argument:ident: $type:ty),*) |$module:ident| $body:block) => {
+        // SAFETY: the name is PKCS#11's own, and no other symbol of this library has it.
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $name($($argument: $type),*) -> ::cryptoki_sys::CK_RV {
+            $crate::ffi::guard::module_call(stringify!($name), |$module: &$crate::Module| {
+                // SAFETY: the arguments are the caller's, who keeps the contract in the head of args.rs.
+                unsafe {
+                    $crate::ffi::args::caller_keeps_the_contract();
+                    $body
+                }
+            })
+        }
+    };
+}
+pub(super) use export;
