@@ -99,6 +99,12 @@ isolated! {
             let rv = unsafe { call_one(p11.list, name, &arguments) };
             let expected = if of_slots.contains(name) { CKR_SLOT_ID_INVALID } else { CKR_SESSION_HANDLE_INVALID };
             assert_eq!(rv, expected, "{name}");
+            // It goes before everything else that is wrong (section 5.1.7).
+            if !of_slots.contains(name) {
+                let arguments = Arguments { first: 0xdead, number: 3000, pointer: null_mut() };
+                // SAFETY: NULL is something that the module must notice.
+                assert_eq!(unsafe { call_one(p11.list, name, &arguments) }, CKR_SESSION_HANDLE_INVALID, "{name}");
+            }
         }
     }
 
