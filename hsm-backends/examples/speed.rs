@@ -36,19 +36,22 @@ fn attributes(number: usize, private: bool) -> Attributes {
     .collect()
 }
 
+/// Times `step`, but not the end of what it returns.
 fn measure<T>(what: &str, times: usize, mut step: impl FnMut(usize) -> T) {
-    let mut took: Vec<Duration> = (0..times)
-        .map(|turn| {
-            let start = Instant::now();
-            let kept = step(turn);
-            let took = start.elapsed();
-            drop(kept);
-            took
-        })
-        .collect();
+    let time = |turn| {
+        let start = Instant::now();
+        let kept = step(turn);
+        let took = start.elapsed();
+        drop(kept);
+        took
+    };
+    report(what, (0..times).map(time).collect());
+}
+
+fn report(what: &str, mut took: Vec<Duration>) {
     took.sort_unstable();
     let micros = |at: usize| took[at].as_secs_f64() * 1e6;
-    println!("{what:55} {:10.1} µs   (longest {:.1})", micros(times / 2), micros(times - 1));
+    println!("{what:55} {:10.1} µs   (longest {:.1})", micros(took.len() / 2), micros(took.len() - 1));
 }
 
 fn main() {
@@ -141,6 +144,29 @@ fn main() {
     measure("destroy an object", 300, |turn| {
         vault.commit(vec![Change::Destroy { id: ids[turn] }]).unwrap();
     });
+    drop((officer, fresh));
+    let cold = |turn: usize| {
+        // Everything is closed, so the log is read anew; and it is as long as it becomes before a checkpoint.
+        let sql = rusqlite::Connection::open(directory.join("token.db")).unwrap();
+        sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(sql);
+        for number in 0..90 {
+            let attributes = attributes(4 * objects + 1000 * turn + number, false);
+            let id = RecordId::random().unwrap();
+            first.public().commit(vec![Change::Create { id, attributes, secret: None }]).unwrap();
+        }
+        first.before_fork();
+        let new = store(&directory);
+        let start = Instant::now();
+        new.description().unwrap();
+        let took = start.elapsed();
+        drop(new);
+        first.after_fork();
+        took
+    };
+    report("first call of the only process, with a long log", (0..20).map(cold).collect());
+    let log = std::fs::metadata(directory.join("token.db-wal")).unwrap().len();
+    println!("  (the log has {} KiB)", log >> 10);
     measure("before_fork, after_fork and the next search", 100, |turn| {
         first.before_fork();
         first.after_fork();

@@ -114,7 +114,8 @@ pub trait Vault: Objects + Any {
 /// Managing a token. Each change is atomic and durable.
 pub trait Admin {
     /// C_InitToken: erases everything and starts anew. On an initialised token `so_pin` must be the SO's, and is
-    /// counted and judged first; on a new one it becomes the SO's.
+    /// counted and judged first; on a new one it becomes the SO's. `label` has at most 32
+    /// bytes; a longer one is [`algorithms::Error::InputLength`].
     fn init_token(&self, so_pin: &Pin, label: &str) -> Result<(), StoreError>;
 
     /// C_InitPIN from the SO's vault: sets the user's PIN, unlocks it, resets its count.

@@ -34,6 +34,9 @@ pub fn nothing_works_before_c_init_token(token: &dyn AdminFixture) {
 pub fn a_token_is_made_once(token: &dyn AdminFixture) {
     let store = token.blank();
     let admin = store.admin().unwrap();
+    let long = StoreError::Algorithm(algorithms::Error::InputLength);
+    assert_eq!(admin.init_token(&token.so_pin(), &"x".repeat(33)), Err(long));
+    assert!(!store.description().unwrap().initialized);
     admin.init_token(&token.so_pin(), "a label").unwrap();
     let described = store.description().unwrap();
     assert!(described.initialized && !described.user_pin_initialized);

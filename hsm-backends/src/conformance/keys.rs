@@ -13,7 +13,9 @@ use algorithms::{
 use cryptoki_sys as ck;
 
 use super::{Fixture, by_label, data, everything, key, put, so, user};
-use crate::{Change, KeySpec, NewSecret, PrivateKey, RecordId, SecretKey, SecretPart, StoreError, Vault};
+use crate::{
+    Change, KeySpec, NewSecret, PrivateKey, Record, RecordId, SecretKey, SecretPart, StoreError, Vault,
+};
 
 /// Everything that this crate has names for; RSA at its smallest, because large keys take long to make.
 pub fn every_key() -> Vec<KeySpec> {
@@ -99,6 +101,9 @@ pub fn every_kind_generates_and_signs(token: &dyn Fixture) {
                     assert_eq!(kept.public_key().unwrap().to_spki().unwrap(), public.to_spki().unwrap());
                     signs(&*kept, &public);
                     assert!(Arc::ptr_eq(&kept, &vault.private_key(id).unwrap()), "opened once");
+                    let record = vault.read(id).unwrap();
+                    assert!(Arc::ptr_eq(&kept, &vault.private_key_of(&record).unwrap()), "opened once");
+                    vault.secret_key_of(&record).expect_err("it is no secret key");
                 }
             }
             NewSecret::Secret(new) => {
@@ -165,10 +170,22 @@ pub fn secrets_outlive_updates(token: &dyn Fixture) {
             }
         };
         open(&*theirs);
+        let stale = theirs.read(id).unwrap();
+        let open_of = |record: &Record| match &secret {
+            NewSecret::Private(made) => {
+                signs(&*theirs.private_key_of(record).unwrap(), &made.public_key().unwrap());
+            }
+            NewSecret::Secret(made) => {
+                let kept = theirs.secret_key_of(record).unwrap();
+                assert!(kept.bytes().expose() == made.bytes().expose());
+            }
+        };
         for version in 1..4 {
             let attributes = key(&format!("after {version}"), &secret);
             mine.commit(vec![Change::Update { id, version, attributes }]).unwrap();
             assert!(theirs.read(id).unwrap().has_secret);
+            open_of(&theirs.read(id).unwrap());
+            open_of(&stale);
             open(&*theirs);
             open(&*mine);
         }

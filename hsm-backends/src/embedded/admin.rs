@@ -18,6 +18,9 @@ use crate::{Admin, Pin, Role, StoreError, Vault};
 
 impl Admin for EmbeddedStore {
     fn init_token(&self, so_pin: &Pin, label: &str) -> Result<(), StoreError> {
+        if label.len() > token::MAX_LABEL_LEN {
+            return Err(algorithms::Error::InputLength.into());
+        }
         let mut call = self.pool.enter();
         if call.files().check()?.is_some() {
             let _lock = call.files().lock_for_login()?;

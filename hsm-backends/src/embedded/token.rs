@@ -8,6 +8,9 @@ use crate::StoreError;
 /// Sixteen bytes that name a token or one incarnation of it.
 pub(super) type Name = [u8; 16];
 
+/// Bytes of a label: the field of C_InitToken.
+pub(super) const MAX_LABEL_LEN: usize = 32;
+
 /// When something was read. Every change of a record makes a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
@@ -42,13 +45,18 @@ pub(super) fn moment(sql: &Connection) -> Result<Moment, Fault> {
 }
 
 pub(super) fn load(sql: &Connection) -> Result<Token, Fault> {
-    sql.prepare_cached("SELECT token_id, incarnation, generation, label FROM token")?
+    let token: Token = sql
+        .prepare_cached("SELECT token_id, incarnation, generation, label FROM token")?
         .query_row([], |row| {
             let moment = Moment { incarnation: row.get(1)?, generation: row.get(2)? };
             Ok(Token { token_id: row.get(0)?, moment, label: row.get(3)? })
         })
         .optional()?
-        .ok_or_else(|| no_row().into())
+        .ok_or_else(no_row)?;
+    if token.label.len() > MAX_LABEL_LEN {
+        return Err(StoreError::Damaged("the token's label is too long; restore a backup".into()).into());
+    }
+    Ok(token)
 }
 
 /// Marks the records as changed: the new generation.

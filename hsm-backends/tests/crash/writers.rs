@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// With eight processes killed in each, hundreds in all.
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 32;
 
 /// A public object, or a key pair: private key under `id`, public key as a private data object under its partner.
 fn life(objects: &dyn Objects, vault: Option<&dyn Vault>) -> ! {

@@ -2,7 +2,7 @@
 
 use algorithms::{Algorithm, PublicKey, Signing, ed25519};
 use cryptoki_sys as ck;
-use hsm_backends::{Attributes, Change, KeySpec, NewSecret, RecordId, StoreError, Value, Vault};
+use hsm_backends::{Attributes, Change, KeySpec, KeyStore, NewSecret, RecordId, StoreError, Value, Vault};
 
 use super::{sql, store, token, user};
 
@@ -185,4 +185,39 @@ fn another_tokens_record_does_not_open() {
     let vault = user(&store(&here));
     damaged(vault.read(id), "another token's");
     damaged(vault.private_key(id), "another token's");
+}
+
+#[test]
+fn values_that_no_column_may_have() {
+    for (statement, calls) in [
+        ("UPDATE record SET id = x'01' WHERE private = 1", "find"),
+        ("UPDATE record SET version = 9223372036854775807 WHERE private = 0", "update"),
+        ("UPDATE record SET version = -9223372036854775808 WHERE private = 0", "find"),
+        ("UPDATE record SET private = 7 WHERE private = 0", "find"),
+        ("UPDATE record SET attributes = x'0100'", "find"),
+        ("UPDATE token SET label = printf('%33s', 'x')", "description"),
+        ("UPDATE token SET incarnation = x'00'", "find"),
+        ("UPDATE token SET generation = 9223372036854775807", "commit"),
+    ] {
+        let base = tempfile::tempdir().unwrap();
+        let directory = token(base.path());
+        let store = store(&directory);
+        let vault = user(&store);
+        let public = store.public().find(&Attributes::new()).unwrap()[0];
+        sql(&directory).execute_batch(statement).unwrap();
+        let create = super::create(true, 10);
+        match calls {
+            "find" => damaged(vault.find(&Attributes::new()), statement),
+            "description" => damaged(store.description(), statement),
+            "commit" => damaged(vault.commit(vec![create]), statement),
+            _ => {
+                // Through a door that has read nothing yet.
+                let store = super::store(&directory);
+                let record = store.public().read(public).unwrap();
+                let attributes = record.attributes.clone();
+                let update = Change::Update { id: public, version: record.version, attributes };
+                damaged(store.public().commit(vec![update]), statement);
+            }
+        }
+    }
 }
