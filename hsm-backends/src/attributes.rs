@@ -143,6 +143,10 @@ impl Attributes {
 /// A private object's values are wiped with it.
 impl Drop for Attributes {
     fn drop(&mut self) {
+        // Wiping takes its time, and certificates are long.
+        if !self.flag(cryptoki_sys::CKA_PRIVATE) {
+            return;
+        }
         for (_, value) in &mut self.0 {
             if let Value::Bytes(bytes) = value {
                 bytes.zeroize();

@@ -88,11 +88,13 @@ impl Recorded {
             let attributes = attributes.into_iter().collect();
             Change::Create { id: RecordId::random().unwrap(), attributes, secret }
         };
-        // More than a thousand pages, so that SQLite checkpoints, begins the log anew and leaves old frames behind
-        // the new ones.
-        for turn in 0..25 {
+        // The next commit begins the log anew, and old frames stay behind the new ones.
+        for turn in 0..10 {
             vault.commit((0..3).map(|_| create(turn % 2 == 0, 60_000)).collect()).unwrap();
         }
+        let sql = rusqlite::Connection::open(directory.join("token.db")).unwrap();
+        sql.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
+        drop(sql);
         vault.commit(vec![create(true, 10), create(false, 10)]).unwrap();
         let wal_path = directory.join("token.db-wal");
         let before = commit_ends(&fs::read(&wal_path).unwrap()).len();
