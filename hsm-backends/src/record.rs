@@ -27,9 +27,9 @@ pub enum Change {
     Create {
         /// Its name.
         id: RecordId,
-        /// Its attributes; CKA_PRIVATE decides whether it is sealed.
+        /// Its attributes; CKA_PRIVATE decides whether they are sealed.
         attributes: Attributes,
-        /// Its secret. A record with a secret must have CKA_PRIVATE true.
+        /// Its secret, which is sealed in any case: only the user's vault makes or changes a record that has one.
         secret: Option<NewSecret>,
     },
     /// New attributes for a record that is still at `version`, otherwise [`crate::StoreError::Changed`]. The secret

@@ -5,12 +5,13 @@
 use std::{path::Path, sync::Arc};
 
 use algorithms::{
-    Algorithm, Signing,
+    Algorithm, SecretBytes, Signing,
     ml_dsa::{Hedging, Input, ParameterSet},
 };
 use cryptoki_sys as ck;
 use hsm_backends::{
-    Attributes, Change, KeySpec, KeyStore, Objects, Pin, PinState, RecordId, Role, StoreError, Value, Vault,
+    Attributes, Change, KeySpec, KeyStore, NewSecret, Objects, Pin, PinState, RecordId, Role, SecretKey,
+    StoreError, Value, Vault,
     embedded::{EmbeddedStore, Options},
 };
 
@@ -99,6 +100,45 @@ fn private_objects_are_invisible_without_the_users_pin() {
             "a private label is on the disk"
         );
     }
+}
+
+#[test]
+fn a_public_key_object_keeps_its_secret_sealed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = initialized(directory.path());
+    let vault = user(&store);
+    let create =
+        |id, secret| Change::Create { id, attributes: labelled("open", false), secret: Some(secret) };
+    let secret = NewSecret::Secret(Arc::new(SecretKey::new(SecretBytes::new(b"sixteen letters."))));
+    let id = RecordId::random().unwrap();
+    assert_eq!(store.public().commit(vec![create(id, secret.clone())]), Err(StoreError::Unsupported));
+    vault.commit(vec![create(id, secret)]).unwrap();
+
+    // Everybody sees the object; only the user works with it and changes it.
+    assert!(store.public().read(id).unwrap().has_secret);
+    let update = |version| Change::Update { id, version, attributes: labelled("shut", false) };
+    assert_eq!(store.public().commit(vec![update(1)]), Err(StoreError::Unsupported));
+    vault.commit(vec![update(1)]).unwrap();
+    assert_eq!(store.public().find(&by_label("shut")).unwrap(), [id]);
+    let again = user(&store);
+    assert_eq!(again.secret_key(id).unwrap().bytes().expose(), b"sixteen letters.");
+    for entry in std::fs::read_dir(directory.path().join("token")).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(16).any(|window| window == b"sixteen letters."), "a key is on the disk");
+    }
+
+    // Attributes that all may read are no more to be edited on the disk than sealed ones.
+    let file = directory.path().join("token").join("token.db");
+    let sql = rusqlite::Connection::open(file).unwrap();
+    let attributes: Vec<u8> = sql.query_row("SELECT attributes FROM record", [], |row| row.get(0)).unwrap();
+    let at = attributes.windows(4).position(|window| window == b"shut").unwrap();
+    let mut edited = attributes;
+    edited[at] = b'S';
+    sql.execute("UPDATE record SET attributes = ?1", [edited]).unwrap();
+    drop(sql);
+    let vault =
+        user(&EmbeddedStore::new(Options { directory: directory.path().join("token"), pin_tries: 3 }));
+    assert!(matches!(vault.secret_key(id), Err(StoreError::Damaged(_))));
 }
 
 #[test]

@@ -168,6 +168,10 @@ pub(super) fn apply(
             if row.private && keys.is_none() {
                 return Err(StoreError::NotFound.into());
             }
+            // The secret is bound to the attributes, so new ones need the keys, even where all may read them.
+            if row.secret_kind != 0 && keys.is_none() {
+                return Err(StoreError::Unsupported.into());
+            }
             if row.version != *expected {
                 return Err(StoreError::Changed.into());
             }
@@ -211,16 +215,15 @@ fn write(
 ) -> Result<(), Fault> {
     let private = attributes.flag(ck::CKA_PRIVATE);
     let encoded = attributes.encode().map_err(|_| algorithms::Error::InputLength)?;
-    let (attributes_blob, secret_blob) = match (private, keys) {
-        (false, _) if secret.is_some() => return Err(StoreError::Unsupported.into()),
-        (false, _) => (encoded.to_vec(), None),
-        (true, None) => return Err(StoreError::Unsupported.into()),
-        (true, Some(keys)) => {
-            let sealed = keys.seal_attributes(place, secret.map(|(kind, _)| kind), &encoded)?;
-            let secret =
-                secret.map(|(kind, bytes)| keys.seal_secret(place, &sealed, kind, bytes)).transpose()?;
-            (sealed, secret)
-        }
+    let attributes_blob = match keys {
+        _ if !private => encoded.to_vec(),
+        Some(keys) => keys.seal_attributes(place, secret.map(|(kind, _)| kind), &encoded)?,
+        None => return Err(StoreError::Unsupported.into()),
+    };
+    let secret_blob = match (secret, keys) {
+        (None, _) => None,
+        (Some((kind, bytes)), Some(keys)) => Some(keys.seal_secret(place, &attributes_blob, kind, bytes)?),
+        (Some(_), None) => return Err(StoreError::Unsupported.into()),
     };
     let tag = |kind| -> Result<Option<Tag>, StoreError> {
         let Some(value) = attributes.bytes(kind) else { return Ok(None) };
@@ -265,7 +268,7 @@ pub(super) fn check_all(sql: &Connection) -> Result<(), Fault> {
         let raw = RawRow::read(row)?;
         let secret: Option<Vec<u8>> = row.get(5)?;
         let kind = SecretKind::from_column(raw.secret_kind)?;
-        if kind.is_some() != secret.is_some() || (kind.is_some() && !raw.private) {
+        if kind.is_some() != secret.is_some() {
             return Err(altered(raw.id).into());
         }
         if !raw.private {

@@ -107,7 +107,8 @@ impl RecordKeys {
         self.open(place, &self.context(place, ATTRIBUTES, &[SecretKind::column(kind)]), blob)
     }
 
-    /// Seals a secret so that it opens only beside exactly these sealed attributes: no flag can be changed under it.
+    /// Seals a secret so that it opens only beside exactly these attributes, as they stand in the row, sealed or not: no
+    /// flag can be changed under it.
     pub(super) fn seal_secret(
         &self,
         place: Place,

@@ -34,9 +34,10 @@ pub fn check(attributes: &Attributes, kind: ObjectKind, role: Option<Role>) -> R
             format_args!("CKA_PRIVATE is true, by the template or by default, and the user is not logged in");
         return Err(because(Error::UserNotLoggedIn, why));
     }
-    // The store seals secrets behind the PIN, so a secret that needs no PIN cannot be stored.
-    if kind.has_secret() && flag(ck::CKA_TOKEN) && !flag(ck::CKA_PRIVATE) {
-        return inconsistent("a private or secret key on the token must have CKA_PRIVATE true");
+    // The secrets of a token are sealed under the user's PIN, whoever may see the object.
+    if kind.has_secret() && flag(ck::CKA_TOKEN) && role != Some(Role::User) {
+        let why = format_args!("a private or secret key on the token is the user's to make and to change");
+        return Err(because(Error::UserNotLoggedIn, why));
     }
     if flag(ck::CKA_ALWAYS_AUTHENTICATE) && !flag(ck::CKA_PRIVATE) {
         return inconsistent("CKA_ALWAYS_AUTHENTICATE needs CKA_PRIVATE true");

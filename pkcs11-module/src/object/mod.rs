@@ -91,6 +91,12 @@ impl Object {
         }
     }
 
+    /// Whether only the logged-in user may use the object: it is private, or a key whose secret is sealed in the store.
+    pub fn is_users(&self) -> bool {
+        let sealed = matches!(&self.source, Source::Token(record) if record.has_secret);
+        sealed || self.attributes().flag(ck::CKA_PRIVATE)
+    }
+
     /// The private key behind the object. Where there is none: CKR_KEY_HANDLE_INVALID.
     pub fn private_key(&self, slot: &Slot) -> Result<Arc<dyn PrivateKey>> {
         match &self.source {

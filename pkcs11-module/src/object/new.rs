@@ -145,8 +145,10 @@ pub(crate) fn add<const N: usize>(
 ) -> Result<[ObjectHandle; N]> {
     let slot = &session.slot;
     let private = |attributes: &Attributes| attributes.flag(ck::CKA_PRIVATE);
-    let any_private = objects.iter().any(|object| private(&object.attributes));
-    let vault = if any_private { Some(slot.user_vault()?) } else { slot.vault() };
+    let is_users = |object: &NewObject| {
+        private(&object.attributes) || (object.attributes.flag(ck::CKA_TOKEN) && object.secret.is_some())
+    };
+    let vault = if objects.iter().any(is_users) { Some(slot.user_vault()?) } else { slot.vault() };
     let commit = |changes| match &vault {
         Some(vault) => vault.commit(changes),
         None => slot.store.public().commit(changes),

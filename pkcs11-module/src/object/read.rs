@@ -2,7 +2,7 @@
 
 use algorithms::SecretBytes;
 use cryptoki_sys as ck;
-use hsm_backends::{AttributeType, Attributes, RecordId, SecretPart, Value};
+use hsm_backends::{AttributeType, Attributes, RecordId, Role, SecretPart, Value};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -85,7 +85,9 @@ pub(crate) fn record_id(text: &[u8]) -> Option<RecordId> {
 }
 
 fn secret(object: &Object, slot: &Slot, of: ObjectKind, kind: AttributeType) -> Result<Answer> {
-    if !is_readable(object.attributes()) {
+    // Of a key that all may see the secret is still the user's: one attribute that stays hidden, not a failed call.
+    let hidden = object.is_users() && slot.role() != Some(Role::User);
+    if hidden || !is_readable(object.attributes()) {
         return Ok(Answer::Sensitive);
     }
     let part: Option<SecretBytes> = match (of, part(kind)) {

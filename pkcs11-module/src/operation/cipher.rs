@@ -3,7 +3,6 @@
 use std::{fmt, sync::Arc};
 
 use algorithms::aes::{Cipher, Direction, Mode};
-use cryptoki_sys as ck;
 use hsm_backends::SecretKey;
 use zeroize::Zeroizing;
 
@@ -55,14 +54,14 @@ impl CipherOperation {
             direction,
             key: object.secret_key(slot)?,
             state: State::Fresh(None),
-            private: object.attributes().flag(ck::CKA_PRIVATE),
+            private: object.is_users(),
         };
         // Parameters and key size are judged when the operation begins.
         operation.state = State::Fresh(Some(operation.cipher()?));
         Ok(operation)
     }
 
-    /// Whether the key is a private object, which a logout takes away.
+    /// Whether the key is the user's, which a logout takes away.
     pub(super) fn is_private(&self) -> bool {
         self.private
     }

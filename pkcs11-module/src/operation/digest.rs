@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct DigestOperation {
     digest: Digest,
     multi_part: bool,
-    /// Whether a key went in, and whether it was a private object: the state then holds bytes of it.
+    /// Whether a key went in, and whether it was the user's: the state then holds bytes of it.
     holds: Holds,
 }
 
@@ -67,7 +67,7 @@ impl DigestOperation {
             Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
             other => other,
         })?;
-        let private = object.attributes().flag(ck::CKA_PRIVATE);
+        let private = object.is_users();
         match object.attributes().ulong(ck::CKA_CLASS) {
             Some(ck::CKO_SECRET_KEY) => {}
             Some(ck::CKO_PUBLIC_KEY | ck::CKO_PRIVATE_KEY) => return Err(Error::KeyIndigestible),

@@ -50,12 +50,12 @@ impl Signer {
         };
         Ok(Self {
             work,
-            private: attributes.flag(ck::CKA_PRIVATE),
+            private: object.is_users(),
             context_login: attributes.flag(ck::CKA_ALWAYS_AUTHENTICATE).then_some(false),
         })
     }
 
-    /// Whether the key is a private object, which a logout takes away.
+    /// Whether the key is the user's, which a logout takes away.
     pub(super) fn is_private(&self) -> bool {
         self.private
     }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use algorithms::PublicKey;
-use cryptoki_sys as ck;
 
 use super::{
     key_use::{self, KeyUse},
@@ -53,10 +52,10 @@ impl Verifier {
                 stream: None,
             },
         };
-        Ok(Self { work, private: attributes.flag(ck::CKA_PRIVATE) })
+        Ok(Self { work, private: object.is_users() })
     }
 
-    /// Whether the key is a private object, which a logout takes away.
+    /// Whether the key is the user's, which a logout takes away.
     pub(super) fn is_private(&self) -> bool {
         self.private
     }
@@ -135,7 +134,7 @@ impl Verifier {
 }
 
 impl VerifySignature {
-    /// Whether the key is a private object, which a logout takes away.
+    /// Whether the key is the user's, which a logout takes away.
     pub(super) fn is_private(&self) -> bool {
         self.verifier.is_private()
     }

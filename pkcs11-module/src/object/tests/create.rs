@@ -46,11 +46,6 @@ fn template_errors() {
         ("secret twice, differing", aes_key().bytes(ck::CKA_VALUE, &[8; 16]), TemplateInconsistent),
         ("two classes", data().ulong(ck::CKA_CLASS, ck::CKO_SECRET_KEY), TemplateInconsistent),
         ("trusted by the user", aes_key().bool(ck::CKA_TRUSTED, true), AttributeReadOnly),
-        (
-            "token secret in the open",
-            aes_key().and(&on_token()).bool(ck::CKA_PRIVATE, false),
-            TemplateInconsistent,
-        ),
         ("no date", aes_key().bytes(ck::CKA_START_DATE, b"20301301"), AttributeValueInvalid),
         ("AES of no value", aes_key().without(ck::CKA_VALUE), TemplateIncomplete),
         (

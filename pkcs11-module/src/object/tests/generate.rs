@@ -40,13 +40,6 @@ fn template_errors() {
         ("unknown attribute", EDWARDS, edwards(), made().bytes(0x7777, b""), AttributeTypeInvalid),
         ("foreign attribute", EDWARDS, edwards().bool(ck::CKA_SIGN, true), made(), TemplateInconsistent),
         ("local", EDWARDS, edwards(), made().bool(ck::CKA_LOCAL, false), AttributeReadOnly),
-        (
-            "private in the open",
-            EDWARDS,
-            edwards(),
-            on_token().bool(ck::CKA_PRIVATE, false),
-            TemplateInconsistent,
-        ),
         ("no bits", ck::CKM_RSA_PKCS_KEY_PAIR_GEN, made(), made(), TemplateIncomplete),
         ("512 bits", ck::CKM_RSA_PKCS_KEY_PAIR_GEN, rsa(512), made(), AttributeValueInvalid),
         ("2049 bits", ck::CKM_RSA_PKCS_KEY_PAIR_GEN, rsa(2049), made(), AttributeValueInvalid),

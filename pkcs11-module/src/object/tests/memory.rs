@@ -100,7 +100,7 @@ impl Objects for MemoryStore {
         for change in changes {
             match change {
                 Change::Create { id, attributes, secret } => {
-                    assert!(secret.is_none() || attributes.flag(cryptoki_sys::CKA_PRIVATE));
+                    assert!(secret.is_none() || self.role == Some(Role::User));
                     let record = Record { id, version: 1, attributes, has_secret: secret.is_some() };
                     records.push((Arc::new(record), secret));
                 }
@@ -114,6 +114,7 @@ impl Objects for MemoryStore {
                         return Err(StoreError::Changed);
                     }
                     assert_eq!(record.version, version);
+                    assert!(!record.has_secret || self.role == Some(Role::User));
                     *record = Arc::new(Record { version: version + 1, attributes, ..Record::clone(record) });
                 }
                 Change::Destroy { id } => {

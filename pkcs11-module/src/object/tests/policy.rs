@@ -1,6 +1,7 @@
 //! Copying, changing and destroying: what no sequence of calls may weaken.
 
 use super::*;
+use crate::output::Output;
 
 #[test]
 fn nothing_weakens_a_key() {
@@ -124,7 +125,8 @@ fn copies_keep_their_history_and_may_move() {
     let private = fixture.copy(public, &Made::default().bool(ck::CKA_PRIVATE, true)).expect("a private copy");
     assert!(fixture.flag(private, ck::CKA_PRIVATE));
     let open_key = fixture.created(&aes_key().bool(ck::CKA_PRIVATE, false));
-    assert_eq!(fixture.copy(open_key, &on_token()), Err(Error::TemplateInconsistent));
+    let on_the_token = fixture.copy(open_key, &on_token()).expect("public on the token, too");
+    assert!(!fixture.flag(on_the_token, ck::CKA_PRIVATE));
     let to_token = |session| fixture.module.copy_object(session, public, &on_token().raw());
     assert_eq!(to_token(fixture.ro), Err(Error::SessionReadOnly));
     assert!(to_token(fixture.rw).is_ok());
@@ -138,6 +140,52 @@ fn copies_keep_their_history_and_may_move() {
     }
     let same_class = fixture.copy(public, &data());
     assert!(same_class.is_ok(), "what does not change may be named");
+}
+
+#[test]
+fn a_key_on_the_token_that_all_may_see_is_still_the_users() {
+    let fixture = Fixture::user();
+    let open = on_token().bool(ck::CKA_PRIVATE, false);
+    let len = Made::default().ulong(ck::CKA_VALUE_LEN, 32);
+    let secret =
+        fixture.generate(ck::CKM_AES_KEY_GEN, &len.clone().and(&open).and(&readable())).expect("a key");
+    let private = fixture.created(&ed25519_private().and(&open));
+    let parameters = Parameters::Iv16([0; 16]);
+    let cbc = || MechanismCall { kind: ck::CKM_AES_CBC, parameters: parameters.clone() };
+    let begin = || fixture.module.encrypt_init(fixture.ro, cbc(), secret);
+    assert_eq!(begin(), Ok(()));
+    fixture.module.logout(fixture.rw).expect("the user was logged in");
+    assert_eq!(
+        fixture.module.encrypt_update(fixture.ro, &[0; 16], Output::length()),
+        Err(Error::OperationNotInitialized),
+        "the logout ended it"
+    );
+
+    for role in [None, Some(Role::SecurityOfficer)] {
+        fixture.log_in(role);
+        assert_eq!(fixture.find(&Made::default()), [secret, private], "everybody sees it");
+        assert_eq!(fixture.number(secret, ck::CKA_VALUE_LEN), 32);
+        assert!(matches!(fixture.answer(secret, ck::CKA_VALUE), Answer::Sensitive));
+        assert_eq!(begin(), Err(Error::UserNotLoggedIn));
+        let sign = fixture.module.sign_init(fixture.ro, call(ck::CKM_EDDSA), private);
+        assert_eq!(sign, Err(Error::UserNotLoggedIn));
+        for key in [secret, private] {
+            assert_eq!(
+                fixture.copy(key, &Made::default().bool(ck::CKA_TOKEN, false)),
+                Err(Error::UserNotLoggedIn)
+            );
+            let label = Made::default().bytes(ck::CKA_LABEL, b"theirs");
+            assert_eq!(fixture.set(key, &label), Err(Error::UserNotLoggedIn));
+        }
+        assert_eq!(
+            fixture.generate(ck::CKM_AES_KEY_GEN, &len.clone().and(&open)),
+            Err(Error::UserNotLoggedIn)
+        );
+        assert_eq!(fixture.create(&aes_key().and(&open)), Err(Error::UserNotLoggedIn));
+    }
+    fixture.log_in(Some(Role::User));
+    assert_eq!(begin(), Ok(()));
+    assert_eq!(fixture.value(secret, ck::CKA_VALUE).len(), 32);
 }
 
 #[test]
