@@ -22,6 +22,9 @@ pub enum Error {
     TagMismatch,
     /// A parameter out of range: a context of over 255 bytes, an IV or salt length.
     ParameterInvalid,
+    /// A key pair that was just generated does not verify its own signature: the engine, or the machine, is not to be
+    /// trusted any more.
+    PairwiseCheckFailed,
     /// The engine failed for no fault of the caller: out of memory, no randomness, a failed internal check.
     EngineFailed,
 }
@@ -37,6 +40,7 @@ impl fmt::Display for Error {
             Self::InputInvalid => "the input is malformed",
             Self::TagMismatch => "the authentication tag does not match",
             Self::ParameterInvalid => "a parameter is out of range",
+            Self::PairwiseCheckFailed => "a new key pair failed its pairwise check",
             Self::EngineFailed => "the cryptographic engine failed",
         })
     }

@@ -76,8 +76,12 @@ impl PrivateKey {
     }
 
     /// Signs and verifies one message: the pairwise check that ends every key generation
-    /// ([`Error::EngineFailed`] where it fails).
+    /// ([`Error::PairwiseCheckFailed`]).
     pub fn pairwise_check(&self) -> Result<(), Error> {
+        self.signs_for(&self.public_key()?)
+    }
+
+    fn signs_for(&self, public: &PublicKey) -> Result<(), Error> {
         const MESSAGE: &[u8; 32] = b"the pairwise consistency message";
         let signing = match self {
             Self::MlDsa(_) => Signing::MlDsa {
@@ -88,8 +92,8 @@ impl PrivateKey {
             Self::Ecdsa(_) => Signing::Ecdsa { digest: MESSAGE },
             Self::Rsa(_) => Signing::Rsa(rsa::Padding::Pkcs1 { hash: Hash::Sha256, digest: MESSAGE }),
         };
-        let signature = self.sign(signing)?;
-        self.public_key()?.verify(signing, &signature).map_err(|_| Error::EngineFailed)
+        let verified = self.sign(signing).and_then(|signature| public.verify(signing, &signature));
+        verified.map_err(|_| Error::PairwiseCheckFailed)
     }
 }
 
@@ -133,5 +137,26 @@ impl PublicKey {
     /// Parses SubjectPublicKeyInfo.
     pub fn from_spki(der: &[u8]) -> Result<Self, Error> {
         spki::decode(der)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pairwise_check_tells_two_halves_that_do_not_belong_together() {
+        let generate: [fn() -> PrivateKey; 4] = [
+            || PrivateKey::MlDsa(ml_dsa::PrivateKey::generate(ml_dsa::ParameterSet::MlDsa44).unwrap()),
+            || PrivateKey::Ed25519(ed25519::PrivateKey::generate().unwrap()),
+            || PrivateKey::Ecdsa(ecdsa::PrivateKey::generate(ecdsa::Curve::P256).unwrap()),
+            || PrivateKey::Rsa(rsa::PrivateKey::generate(2048, &[1, 0, 1]).unwrap()),
+        ];
+        for generate in generate {
+            let (one, other) = (generate(), generate());
+            assert_eq!(one.pairwise_check(), Ok(()));
+            let halves = one.signs_for(&other.public_key().unwrap());
+            assert_eq!(halves, Err(Error::PairwiseCheckFailed), "{:?}", one.algorithm());
+        }
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn or_end<T>(
 }
 
 fn healthy(run: &Run, call: impl FnOnce(&Module) -> Result<()>) -> Result<()> {
-    if run.failed {
+    if run.module.has_failed() {
         return Err(Error::DeviceError);
     }
     let outcome = call(&run.module);

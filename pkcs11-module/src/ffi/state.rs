@@ -32,8 +32,6 @@ use crate::{
 /// One run from C_Initialize to C_Finalize. Calls in progress hold it, so it ends with the last of them.
 pub(super) struct Run {
     pub(super) module: ManuallyDrop<Module>,
-    /// A self-test failed: CKR_DEVICE_ERROR to everything but C_GetInfo and C_Finalize.
-    pub(super) failed: bool,
     pub(super) mutex: Option<ApplicationMutex>,
 }
 
@@ -162,7 +160,7 @@ pub(super) unsafe fn initialize_with(
     let generation = Generation::current();
     let _turn = generation.turn.lock();
     match generation.run.get() {
-        Some(run) if run.failed => return Err(Error::DeviceError),
+        Some(run) if run.module.has_failed() => return Err(Error::DeviceError),
         Some(_) => return Err(Error::CryptokiAlreadyInitialized),
         None => {}
     }
@@ -172,8 +170,9 @@ pub(super) unsafe fn initialize_with(
     if !process::on_fork(&ForkHandlers { before: before_fork, in_parent: after_fork, in_child: new_child }) {
         return Err(Error::HostMemory);
     }
-    let failed = !has_passed(self_test);
-    let new = Arc::new(Run { module: ManuallyDrop::new(Module::new(config, file)), failed, mutex });
+    let module = Module::new(config, file);
+    let passed = has_passed(self_test).map_err(|why| module.fail(why));
+    let new = Arc::new(Run { module: ManuallyDrop::new(module), mutex });
     let mut living = generation.living.lock();
     living.retain(|run| run.strong_count() > 0);
     living.push(Arc::downgrade(&new));
@@ -181,7 +180,7 @@ pub(super) unsafe fn initialize_with(
     generation.initialized.store(true, Ordering::Release);
     generation.inherited.store(false, Ordering::Release);
     log::info(format_args!("initialised, version {}", env!("CARGO_PKG_VERSION")));
-    if failed { Err(Error::DeviceError) } else { Ok(()) }
+    passed
 }
 
 /// C_Finalize. Calls in other threads go on to their end on the run that they hold.
@@ -194,6 +193,9 @@ pub(super) fn finalize() -> Result<()> {
     };
     match run {
         Some(run) => {
+            if run.module.has_failed() {
+                PASSED.store(false, Ordering::Release);
+            }
             run.module.finalize();
             log::info(format_args!("finalised"));
             Ok(())
@@ -233,23 +235,20 @@ fn configuration(environment: &Environment) -> Result<(Config, Option<PathBuf>)>
     Ok((config, file))
 }
 
-/// Runs the self-test until it has passed once in this process or an ancestor.
-fn has_passed(self_test: fn() -> std::result::Result<(), algorithms::Error>) -> bool {
-    static PASSED: AtomicBool = AtomicBool::new(false);
+/// Whether the self-test need not run again: it has passed in this process or an ancestor, and nothing failed since.
+static PASSED: AtomicBool = AtomicBool::new(false);
+
+/// Runs the self-test unless it has passed.
+fn has_passed(
+    self_test: fn() -> std::result::Result<(), algorithms::Error>,
+) -> std::result::Result<(), algorithms::Error> {
     let real = ptr::fn_addr_eq(self_test, algorithms::self_test::run as fn() -> _);
     if real && PASSED.load(Ordering::Acquire) {
-        return true;
+        return Ok(());
     }
-    match self_test() {
-        Ok(()) => {
-            PASSED.fetch_or(real, Ordering::AcqRel);
-            true
-        }
-        Err(error) => {
-            log::error(format_args!("self-test failed: {error}; every function answers CKR_DEVICE_ERROR"));
-            false
-        }
-    }
+    self_test()?;
+    PASSED.fetch_or(real, Ordering::AcqRel);
+    Ok(())
 }
 
 /// In the parent, before fork(2): every store closes its files, so that the child inherits none. Forks of several

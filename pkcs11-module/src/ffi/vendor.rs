@@ -96,7 +96,7 @@ unsafe extern "C" fn status(
         // SAFETY: the contract of `args`.
         let out = unsafe { Destination::new(json, json_len) }?;
         let slot = (slot != ck::CK_UNAVAILABLE_INFORMATION).then_some(SlotId(slot));
-        let status = run.module.status(slot, !run.failed)?.to_string();
+        let status = run.module.status(slot)?.to_string();
         out.fill(|out| Ok(out.write(status.as_bytes())))
     })
 }

@@ -19,11 +19,12 @@ impl Module {
         template: &Template<'_>,
     ) -> Result<ObjectHandle> {
         let session = self.session(session)?;
-        let key = generate::secret_key(&session, &mechanism, template)?;
+        let key = generate::secret_key(self, &session, &mechanism, template)?;
         new::add_one(self, &session, key)
     }
 
-    /// C_GenerateKeyPair: public and private handle; both objects or neither.
+    /// C_GenerateKeyPair: public and private handle; both objects or neither. A pair that fails its pairwise check is
+    /// CKR_DEVICE_ERROR, and the last thing that this module makes.
     pub fn generate_key_pair(
         &self,
         session: SessionHandle,
@@ -32,7 +33,7 @@ impl Module {
         private: &Template<'_>,
     ) -> Result<(ObjectHandle, ObjectHandle)> {
         let session = self.session(session)?;
-        let pair = generate::key_pair(&session, &mechanism, public, private)?;
+        let pair = generate::key_pair(self, &session, &mechanism, public, private)?;
         new::add(self, &session, pair).map(|[public, private]| (public, private))
     }
 

@@ -19,7 +19,10 @@ mod verify;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use hsm_backends::{
@@ -52,6 +55,7 @@ pub struct Module {
     pub(crate) slots: BTreeMap<SlotId, Arc<Slot>>,
     pub(crate) sessions: Sessions,
     pub(crate) finalized: Event,
+    failed: AtomicBool,
 }
 
 impl Module {
@@ -69,7 +73,27 @@ impl Module {
             object::install(&slot.objects, allowed);
         }
         let slots = slots.into_iter().map(|slot| (slot.id, Arc::new(slot))).collect();
-        Self { config, config_file, slots, sessions: Sessions::default(), finalized: Event::default() }
+        Self {
+            config,
+            config_file,
+            slots,
+            sessions: Sessions::default(),
+            finalized: Event::default(),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Enters the error state: from now on the boundary answers CKR_DEVICE_ERROR to everything but C_GetInfo and
+    /// C_Finalize. The result is that answer, for the call that found out.
+    pub(crate) fn fail(&self, why: impl std::fmt::Display) -> Error {
+        self.failed.store(true, Ordering::Release);
+        log::error(format_args!("self-test failed: {why}; every function answers CKR_DEVICE_ERROR"));
+        Error::DeviceError
+    }
+
+    /// Whether a self-test has failed, at C_Initialize or at the end of a key generation.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// The slot of an id, or CKR_SLOT_ID_INVALID.

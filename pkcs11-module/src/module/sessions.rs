@@ -113,7 +113,7 @@ impl Module {
         let outcome = match user {
             UserType::User => self.unlock(&session, Role::User, pin),
             UserType::SecurityOfficer => self.unlock(&session, Role::SecurityOfficer, pin),
-            UserType::ContextSpecific => authenticate_operation(&session, pin),
+            UserType::ContextSpecific => self.authenticate_operation(&session, pin),
         };
         let slot = session.slot.id.0;
         match outcome {
@@ -179,15 +179,21 @@ impl Module {
         }
         Ok(())
     }
-}
 
-/// CKU_CONTEXT_SPECIFIC: the PIN once more, for one use of a key with CKA_ALWAYS_AUTHENTICATE.
-fn authenticate_operation(session: &Session, pin: &Pin) -> Result<()> {
-    let slot = &session.slot;
-    let _alone = slot.pin_work.lock();
-    session.operations.lock().awaiting_context_login().ok_or(Error::OperationNotInitialized)?;
-    slot.user_vault()?.verify_pin(pin)?;
-    let mut operations = session.operations.lock();
-    *operations.awaiting_context_login().ok_or(Error::OperationNotInitialized)? = true;
-    Ok(())
+    /// CKU_CONTEXT_SPECIFIC: the PIN once more, for one use of a key with CKA_ALWAYS_AUTHENTICATE. A PIN that has been
+    /// locked by such tries logs the user out (section 4.10).
+    fn authenticate_operation(&self, session: &Session, pin: &Pin) -> Result<()> {
+        let slot = &session.slot;
+        let _alone = slot.pin_work.lock();
+        session.operations.lock().awaiting_context_login().ok_or(Error::OperationNotInitialized)?;
+        let judged = slot.user_vault()?.verify_pin(pin).map_err(Error::from);
+        if judged == Err(Error::PinLocked) {
+            slot.log_out();
+            self.end_private_operations(slot.id);
+        }
+        judged?;
+        let mut operations = session.operations.lock();
+        *operations.awaiting_context_login().ok_or(Error::OperationNotInitialized)? = true;
+        Ok(())
+    }
 }

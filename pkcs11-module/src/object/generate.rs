@@ -5,6 +5,7 @@ use cryptoki_sys as ck;
 use hsm_backends::{Attributes, KeySpec, NewSecret};
 
 use crate::{
+    Module,
     attribute::{Given, ObjectKind, Origin, PairType, SecretType, because, notes, rows_of},
     error::{Error, Result},
     mechanism::{self, MechanismCall, Scheme},
@@ -22,6 +23,7 @@ const DEFAULT_EXPONENT: &[u8] = &[1, 0, 1];
 
 /// C_GenerateKey.
 pub(crate) fn secret_key(
+    module: &Module,
     session: &Session,
     call: &MechanismCall,
     template: &Template<'_>,
@@ -37,13 +39,14 @@ pub(crate) fn secret_key(
     let len = usize::try_from(len).map_err(|_| Error::AttributeValueInvalid)?;
     material::check_secret_len(secret, len)?;
     new::permit(session, &mut attributes, kind)?;
-    let key = make(session, &KeySpec::Secret { len }, attributes.flag(ck::CKA_TOKEN))?;
+    let key = make(module, session, &KeySpec::Secret { len }, attributes.flag(ck::CKA_TOKEN))?;
     mark_generated(&mut attributes, call.kind);
     new::assemble(attributes, kind, Some(key))
 }
 
 /// C_GenerateKeyPair: the public and the private key, to be added together.
 pub(crate) fn key_pair(
+    module: &Module,
     session: &Session,
     call: &MechanismCall,
     public: &Template<'_>,
@@ -63,7 +66,7 @@ pub(crate) fn key_pair(
     new::permit(session, &mut public, public_kind)?;
     new::permit(session, &mut private, private_kind)?;
 
-    let key = make(session, &spec, private.flag(ck::CKA_TOKEN))?;
+    let key = make(module, session, &spec, private.flag(ck::CKA_TOKEN))?;
     let NewSecret::Private(opened) = &key else { return Err(Error::DeviceError) };
     mark_generated(&mut public, call.kind);
     mark_generated(&mut private, call.kind);
@@ -110,9 +113,10 @@ fn key_spec(pair: PairType, public: &Attributes) -> Result<KeySpec> {
 }
 
 /// Makes the key: where the store makes its keys if it will be kept there, otherwise in this process.
-fn make(session: &Session, spec: &KeySpec, token: bool) -> Result<NewSecret> {
+fn make(module: &Module, session: &Session, spec: &KeySpec, token: bool) -> Result<NewSecret> {
     let made = if token { session.slot.user_vault()?.generate(spec) } else { NewSecret::generate(spec) };
     made.map_err(|error| match error {
+        hsm_backends::StoreError::Algorithm(why @ algorithms::Error::PairwiseCheckFailed) => module.fail(why),
         // Of what can be refused here only the template's exponent is left.
         hsm_backends::StoreError::Algorithm(
             algorithms::Error::ParameterInvalid | algorithms::Error::KeySizeRange,

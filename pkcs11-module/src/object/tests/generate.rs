@@ -210,3 +210,13 @@ fn a_session_that_closes_meanwhile_leaves_nothing_behind() {
     fixture.log_in(Some(Role::User));
     assert_eq!(fixture.find(&Made::default()), []);
 }
+
+#[test]
+fn a_pair_that_does_not_fit_together_is_the_last_thing_the_module_makes() {
+    let fixture = Fixture::user();
+    fixture.store.break_generator();
+    let pair = fixture.generate_pair(EDWARDS, &edwards(), &on_token());
+    assert_eq!(pair, Err(Error::DeviceError));
+    assert!(fixture.module.has_failed());
+    assert_eq!(fixture.find(&Made::default()), []);
+}

@@ -20,6 +20,8 @@ struct State {
     records: Vec<(Arc<Record>, Option<NewSecret>)>,
     commits: usize,
     fault: Option<StoreError>,
+    broken_generator: bool,
+    wrong_pin: Option<StoreError>,
     /// How many updates will find that somebody else was first.
     races: usize,
     interruption: Interruption,
@@ -48,6 +50,16 @@ impl MemoryStore {
     /// The next commit fails so.
     pub(super) fn fail_next(&self, fault: StoreError) {
         self.state.lock().fault = Some(fault);
+    }
+
+    /// Key pairs that are generated here do not fit together from now on.
+    pub(super) fn break_generator(&self) {
+        self.state.lock().broken_generator = true;
+    }
+
+    /// What the next PINs for a context-specific login are judged to be.
+    pub(super) fn judge_pins(&self, judgement: Option<StoreError>) {
+        self.state.lock().wrong_pin = judgement;
     }
 
     /// The next `times` updates find the record changed.
@@ -135,7 +147,7 @@ impl Vault for MemoryStore {
     }
 
     fn verify_pin(&self, _pin: &Pin) -> Result<(), StoreError> {
-        Ok(())
+        self.state.lock().wrong_pin.clone().map_or(Ok(()), Err)
     }
 
     fn private_key(&self, id: RecordId) -> Result<Arc<dyn PrivateKey>, StoreError> {
@@ -153,6 +165,9 @@ impl Vault for MemoryStore {
     }
 
     fn generate(&self, spec: &KeySpec) -> Result<NewSecret, StoreError> {
+        if self.state.lock().broken_generator {
+            return Err(algorithms::Error::PairwiseCheckFailed.into());
+        }
         NewSecret::generate(spec)
     }
 }

@@ -1,7 +1,12 @@
 //! Copying, changing and destroying: what no sequence of calls may weaken.
 
+use hsm_backends::{Pin, StoreError};
+
 use super::*;
-use crate::output::Output;
+use crate::{
+    module::UserType,
+    output::{Output, Written},
+};
 
 #[test]
 fn nothing_weakens_a_key() {
@@ -186,6 +191,26 @@ fn a_key_on_the_token_that_all_may_see_is_still_the_users() {
     fixture.log_in(Some(Role::User));
     assert_eq!(begin(), Ok(()));
     assert_eq!(fixture.value(secret, ck::CKA_VALUE).len(), 32);
+}
+
+#[test]
+fn a_pin_locked_by_context_specific_logins_logs_out() {
+    let fixture = Fixture::user();
+    let (module, rw) = (&fixture.module, fixture.rw);
+    let guarded =
+        fixture.created(&ed25519_private().and(&on_token()).bool(ck::CKA_ALWAYS_AUTHENTICATE, true));
+    let log_in = || module.login(rw, UserType::ContextSpecific, &Pin::presented(b"some PIN"));
+    module.sign_init(rw, call(ck::CKM_EDDSA), guarded).expect("a key that signs");
+    fixture.store.judge_pins(Some(StoreError::PinIncorrect));
+    assert_eq!(log_in(), Err(Error::PinIncorrect));
+    assert_eq!(module.sign(rw, b"m", Output::length()), Ok(Written::Needs(64)), "the operation waits on");
+    fixture.store.judge_pins(None);
+    assert_eq!(log_in(), Ok(()));
+    fixture.store.judge_pins(Some(StoreError::PinLocked));
+    assert_eq!(log_in(), Err(Error::PinLocked));
+    assert_eq!(module.session_info(rw).map(|info| info.state), Ok(ck::CKS_RW_PUBLIC_SESSION));
+    assert_eq!(module.sign(rw, b"m", Output::length()), Err(Error::OperationNotInitialized));
+    assert_eq!(fixture.find(&Made::default()), []);
 }
 
 #[test]
