@@ -23,6 +23,22 @@ pub(super) fn module_call(name: &str, call: impl FnOnce(&Module) -> Result<()>) 
     run_call(name, |run| healthy(run, call))
 }
 
+/// [`module_call`] for a function of a session. Whatever is wrong besides, an unknown session is told first (section
+/// 5.1.7); that is looked at when something is wrong, so that a call that succeeds does not pay for it.
+pub(super) fn session_call(
+    name: &str,
+    session: ck::CK_SESSION_HANDLE,
+    call: impl FnOnce(&Module) -> Result<()>,
+) -> ck::CK_RV {
+    module_call(name, |module| {
+        let outcome = call(module);
+        if !matches!(outcome, Ok(()) | Err(Error::SessionClosed)) {
+            module.session(SessionHandle(session))?;
+        }
+        outcome
+    })
+}
+
 /// Answers a function that works in the error state too.
 pub(super) fn run_call(name: &str, call: impl FnOnce(&Run) -> Result<()>) -> ck::CK_RV {
     answer(name, || {
@@ -102,22 +118,39 @@ fn hush_panics() {
 }
 
 /// Makes the exported functions of one chapter. The body runs inside the guard with the module and the caller's raw
-/// arguments; it is an unsafe block, whose one obligation is the contract of `args`.
+/// arguments; it is an unsafe block, whose one obligation is the contract of `args`. A function whose first argument is
+/// called `session` is a [`session_call`].
 macro_rules! exports {
-    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) |$module:ident| $body:block)*) => {
+    ($(fn $name:ident($first:ident: $first_type:ty $(, $argument:ident: $type:ty)* $(,)?)
+        |$module:ident| $body:block)*) => {
         $(
             // SAFETY: the name is PKCS#11's own, and no other symbol of this library has it.
             #[unsafe(no_mangle)]
-            pub(super) unsafe extern "C" fn $name($($argument: $type),*) -> ::cryptoki_sys::CK_RV {
-                $crate::ffi::guard::module_call(stringify!($name), |$module: &$crate::Module| {
+            pub(super) unsafe extern "C" fn $name(
+                $first: $first_type,
+                $($argument: $type),*
+            ) -> ::cryptoki_sys::CK_RV {
+                let call = |$module: &$crate::Module| {
                     // SAFETY: the arguments are the caller's, who keeps the contract in the head of args.rs.
                     unsafe {
                         $crate::ffi::args::caller_keeps_the_contract();
                         $body
                     }
-                })
+                };
+                $crate::ffi::guard::guarded!($first, $first, stringify!($name), call)
             }
         )*
     };
 }
 pub(super) use exports;
+
+/// The guard for a function by the name of its first argument, and its value.
+macro_rules! guarded {
+    (session, $session:expr, $name:expr, $call:expr) => {
+        $crate::ffi::guard::session_call($name, $session, $call)
+    };
+    ($other:ident, $value:expr, $name:expr, $call:expr) => {
+        $crate::ffi::guard::module_call($name, $call)
+    };
+}
+pub(super) use guarded;

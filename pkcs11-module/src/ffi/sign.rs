@@ -68,7 +68,7 @@ exports! {
         signature: *mut ck::CK_BYTE,
         signature_len: *mut ck::CK_ULONG,
     ) |module| {
-        module.session(SessionHandle(session))?;
+        let _ = module;
         args::through(data, data_len, signature, signature_len)?;
         Err(Error::OperationNotInitialized)
     }

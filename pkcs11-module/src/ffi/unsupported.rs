@@ -6,14 +6,13 @@ use std::ffi::c_void;
 use cryptoki_sys as ck;
 
 use super::guard::exports;
-use crate::{error::Error, handle::SessionHandle};
+use crate::error::Error;
 
 macro_rules! refuse {
     ($($error:ident { $(fn $name:ident($($argument:ident: $type:ty),* $(,)?);)* })*) => {
         exports! {$($(
             fn $name(session: ck::CK_SESSION_HANDLE, $($argument: $type),*) |module| {
-                let _ = ($($argument,)*);
-                module.session(SessionHandle(session))?;
+                let _ = (module, $($argument,)*);
                 Err(Error::$error)
             }
         )*)*}

@@ -68,7 +68,7 @@ exports! {
         data: *mut ck::CK_BYTE,
         data_len: *mut ck::CK_ULONG,
     ) |module| {
-        module.session(SessionHandle(session))?;
+        let _ = module;
         args::through(signature, signature_len, data, data_len)?;
         Err(Error::OperationNotInitialized)
     }

@@ -78,6 +78,18 @@ fn a_failed_self_test_is_a_device_error_to_everything_but_info_and_finalize() {
 }
 
 #[test]
+fn an_unknown_session_comes_before_whatever_else_is_wrong() {
+    let _turn = TURN.lock();
+    initialize(|| Ok(())).unwrap();
+    // All arguments are zeros: bad in nearly every function.
+    for (index, answer) in call_all() {
+        let of_session = !matches!(index, 1 | GET_INFO..=10 | 13 | 15 | 68..=70);
+        assert_eq!(answer == ck::CKR_SESSION_HANDLE_INVALID, of_session, "function {index}: {answer:#x}");
+    }
+    state::finalize().unwrap();
+}
+
+#[test]
 fn so_is_a_check_that_fails_later() {
     let _turn = TURN.lock();
     initialize(|| Ok(())).unwrap();

@@ -49,9 +49,17 @@ fn an_error_ends_the_message_and_not_the_process() {
     assert_eq!(module.sign_message(session, 0, b"message", Output::buffer(out)), Ok(Written::Bytes(64)));
     assert_eq!(bench.verify(&eddsa(), public, b"message", out), Ok(()));
 
+    // Arguments so bad that they never get here: the same.
     module.sign_message_begin(session, 0).unwrap();
+    module.sign_message_next(session, 0, b"lost", None).unwrap();
+    module.sign_message_abandon(session).unwrap();
+    assert_eq!(module.sign_message_next(session, 0, b"m", None), none.map(Some));
+    module.sign_message_begin(session, 0).unwrap();
+
     module.message_sign_final(session).unwrap();
     assert_eq!(module.sign_message(session, 0, b"m", Output::length()), none);
+    assert_eq!(module.sign_message_abandon(session), Ok(()));
+    assert_eq!(module.verify_message_abandon(SessionHandle(0)), Err(Error::SessionHandleInvalid));
 
     let bad = Err(Error::SignatureInvalid);
     module.message_verify_init(session, eddsa(), public).unwrap();
