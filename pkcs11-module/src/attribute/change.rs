@@ -22,7 +22,8 @@ pub fn modified(
         return Err(because(Error::ActionProhibited, format_args!("CKA_MODIFIABLE is false")));
     }
     changed(before, kind, template, role, |row, old, new| {
-        if !row.has(notes::N8 | notes::N10 | notes::N11) || (old != Some(new) && is_final(row, old)) {
+        let may_change = row.has(notes::N8 | notes::N10 | notes::N11) || empties(row, new);
+        if !may_change || (old != Some(new) && is_final(row, old)) {
             return Err(Error::AttributeReadOnly);
         }
         Ok(())
@@ -45,6 +46,7 @@ pub fn copied(
         } else if row.kind == ck::CKA_PRIVATE && before.flag(ck::CKA_PRIVATE) {
             Err(Error::TemplateInconsistent)
         } else if row.has(notes::COPY)
+            || empties(row, new)
             || (row.has(notes::N8 | notes::N10 | notes::N11) && !is_final(row, old))
         {
             Ok(())
@@ -52,6 +54,11 @@ pub fn copied(
             Err(Error::AttributeReadOnly)
         }
     })
+}
+
+/// Whether this is the one change that some attributes allow: to no value.
+fn empties(row: &Attribute, new: &Value) -> bool {
+    row.has(notes::EMPTIES) && matches!(new, Value::Bytes(bytes) if bytes.is_empty())
 }
 
 /// Whether an attribute has reached the value that it cannot leave.
@@ -81,6 +88,13 @@ fn changed(
         let value = canonical(row, &attribute.value)
             .map_err(|error| because(error, format_args!("{} in the template", row.name)))?;
         let old = before.value(row.kind);
+        // Of a key it may be named, and must then be the key's own (section 4.10).
+        if row.kind == ck::CKA_PUBLIC_KEY_INFO && kind.key_type().is_some() {
+            if old == Some(&value) {
+                continue;
+            }
+            return Err(because(Error::AttributeValueInvalid, format_args!("{} is another key's", row.name)));
+        }
         permitted(row, old, &value)
             .map_err(|error| because(error, format_args!("{} cannot be changed so", row.name)))?;
         if old != Some(&value) && row.has(notes::N10) && role != Some(Role::SecurityOfficer) {

@@ -72,6 +72,8 @@ pub mod notes {
     /// A domain parameter of a key pair: may be given to C_GenerateKeyPair in the private template too if the values
     /// agree, as pkcs11-tool does.
     pub const EITHER: u16 = 1 << 14;
+    /// May be emptied by C_SetAttributeValue and C_CopyObject, and is left empty where the template says so.
+    pub const EMPTIES: u16 = 1 << 15;
     /// Set by the token and nobody else.
     pub const TOKEN_SETS: u16 = N2 | N4 | N6;
 }
@@ -138,7 +140,7 @@ macro_rules! attributes {
 }
 
 use Fallback::{Absent, Empty, EmptyList, Ulong};
-use notes::{COPY, EITHER, N1, N2, N3, N4, N5, N6, N7, N8, N10, N11, N12, TOKEN_SETS};
+use notes::{COPY, EITHER, EMPTIES, N1, N2, N3, N4, N5, N6, N7, N8, N10, N11, N12, TOKEN_SETS};
 
 const TRUE: Fallback = Fallback::Bool(true);
 const FALSE: Fallback = Fallback::Bool(false);
@@ -169,7 +171,7 @@ attributes! {
     CKA_HASH_OF_SUBJECT_PUBLIC_KEY Bytes, Kinds::CERTIFICATE, 0, Empty;
     CKA_HASH_OF_ISSUER_PUBLIC_KEY Bytes, Kinds::CERTIFICATE, 0, Empty;
     CKA_NAME_HASH_ALGORITHM Ulong, Kinds::CERTIFICATE, 0, Ulong(ck::CKM_SHA_1);
-    CKA_CHECK_VALUE Bytes, Kinds::CERTIFICATE.and(Kinds::SECRET), 0, Absent;
+    CKA_CHECK_VALUE Bytes, Kinds::CERTIFICATE.and(Kinds::SECRET), EMPTIES, Absent;
     CKA_KEY_TYPE Ulong, Kinds::KEYS, N1 | N5, Absent;
     CKA_SUBJECT Bytes, Kinds::CERTIFICATE, N1, Absent;
     CKA_SUBJECT Bytes, PAIRS, N8, Empty;

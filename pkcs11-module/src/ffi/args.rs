@@ -17,6 +17,7 @@ use hsm_backends::Pin;
 use zeroize::Zeroizing;
 
 use crate::{
+    attribute::{Form, known},
     error::{Error, Result},
     output::{Output, Written},
     template::{RawAttribute, RawValue},
@@ -296,7 +297,7 @@ unsafe fn raw<'a>(attribute: &ck::CK_ATTRIBUTE, may_nest: bool) -> RawAttribute<
 /// Whether an attribute's value is a template. CKF_ARRAY_ATTRIBUTE alone does not say so: CKA_ALLOWED_MECHANISMS has
 /// it, and so have the byte strings of a well-known vendor.
 pub(super) fn is_template(kind: ck::CK_ATTRIBUTE_TYPE) -> bool {
-    matches!(kind, ck::CKA_WRAP_TEMPLATE | ck::CKA_UNWRAP_TEMPLATE | ck::CKA_DERIVE_TEMPLATE)
+    known(kind).is_some_and(|row| row.form == Form::Template)
 }
 
 /// How many attributes `len` bytes are, if they are whole ones.

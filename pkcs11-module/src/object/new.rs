@@ -8,7 +8,7 @@ use hsm_backends::{Attributes, Change, NewSecret, RecordId, Role, SecretKey};
 
 use crate::{
     Module,
-    attribute::{Given, ObjectKind, Origin, SecretType, because, check, complete},
+    attribute::{Given, ObjectKind, Origin, SecretType, because, check, complete, notes, row},
     error::{Error, Result},
     handle::ObjectHandle,
     session::Session,
@@ -82,7 +82,12 @@ pub(crate) fn assemble(
         _ => return Err(Error::GeneralError),
     };
     for (kind_of, value) in contributed.iter() {
-        let given = attributes.value(kind_of).filter(|given| !is_empty(given));
+        let given = attributes.value(kind_of);
+        if given.is_some_and(is_empty) && row(kind_of, kind).is_some_and(|row| row.has(notes::EMPTIES)) {
+            // The template says that there is to be none.
+            continue;
+        }
+        let given = given.filter(|given| !is_empty(given));
         // A point may have been given compressed; it has been compared as a key.
         if given.is_some_and(|given| given != value) && !may_differ(kind, kind_of) {
             let why = format_args!("attribute {kind_of:#x} is not that of the key or certificate");

@@ -6,6 +6,7 @@ use cryptoki_sys as ck;
 
 use super::super::args::{self, Destination};
 use crate::{
+    attribute::{ATTRIBUTES, Form},
     error::Error,
     output::Written,
     template::{RawAttribute, RawValue},
@@ -62,6 +63,11 @@ fn templates_nest_once() {
     };
     assert_eq!(inner(0), ["Bytes(1)", "Malformed"]);
     assert_eq!(inner(4), ["Malformed"]);
+    // So does every attribute that the table calls a template.
+    for row in ATTRIBUTES.iter().filter(|row| row.form == Form::Template) {
+        let flag = [attribute(ck::CKA_SIGN, flag.as_ptr(), 1)];
+        assert_eq!(shape(&[attribute(row.kind, flag.as_ptr().cast(), 24)]), "Template(1)", "{}", row.name);
+    }
 }
 
 /// CKF_ARRAY_ATTRIBUTE is a bit of CKA_ALLOWED_MECHANISMS and of the numbers of NSS, whose values are no templates.

@@ -116,6 +116,16 @@ fn set() {
                 let name = format!("{name} {}", attribute.name);
                 match row(attribute.kind, kind) {
                     None => assert_eq!(answer, Err(Error::TemplateInconsistent), "{name}"),
+                    Some(row) if row.kind == ck::CKA_PUBLIC_KEY_INFO && kind.key_type().is_some() => {
+                        assert_eq!(answer, Err(Error::AttributeValueInvalid), "{name}: another key's");
+                        let own = Made::default().bytes(row.kind, &fixture.value(object, row.kind));
+                        assert_eq!(
+                            (fixture.set(object, &own), fixture.copy(object, &own).err()),
+                            (Ok(()), None)
+                        );
+                        let other = some_value(row);
+                        assert_eq!(fixture.copy(object, &other), Err(Error::AttributeValueInvalid), "{name}");
+                    }
                     // The original is false and would need to become true.
                     Some(row) if row.kind == ck::CKA_EXTRACTABLE || row.has(notes::N10) => {
                         assert_eq!(answer, Err(Error::AttributeReadOnly), "{name}");

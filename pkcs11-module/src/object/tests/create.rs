@@ -444,6 +444,21 @@ fn check_values() {
     // The first block of AES-128 over zeros under the zero key is 66e94bd4ef8a2c3b884cfa59ca342b2e (NIST AESAVS).
     let zeros = fixture.created(&key(ck::CKO_SECRET_KEY, ck::CKK_AES).bytes(ck::CKA_VALUE, &[0; 16]));
     assert_eq!(fixture.value(zeros, ck::CKA_CHECK_VALUE), [0x66, 0xe9, 0x4b]);
+    // An empty one prevents it, and may come later (section 4.11).
+    let none = Made::default().bytes(ck::CKA_CHECK_VALUE, b"");
+    let unchecked = [
+        fixture.created(&aes_key().and(&none)),
+        fixture.generate(ck::CKM_AES_KEY_GEN, &none.clone().ulong(ck::CKA_VALUE_LEN, 16)).expect("a key"),
+        fixture.copy(zeros, &none).expect("a copy"),
+    ];
+    for key in unchecked {
+        assert_eq!(fixture.value(key, ck::CKA_CHECK_VALUE), b"");
+    }
+    let another = Made::default().bytes(ck::CKA_CHECK_VALUE, &[0x66, 0xe9, 0x4c]);
+    assert_eq!(fixture.set(zeros, &another), Err(Error::AttributeReadOnly));
+    assert_eq!(fixture.create(&aes_key().and(&another)), Err(Error::AttributeValueInvalid));
+    assert_eq!(fixture.set(zeros, &none), Ok(()));
+    assert_eq!(fixture.value(zeros, ck::CKA_CHECK_VALUE), b"");
     let generic = fixture.created(&generic_key());
     assert!(matches!(fixture.answer(generic, ck::CKA_CHECK_VALUE), Answer::TypeInvalid));
     // SHA-1("abc") begins a9993e (FIPS 180-4).

@@ -65,6 +65,8 @@ fn changing(row: &Attribute) -> &'static str {
         "yes"
     } else if row.has(notes::COPY) {
         "in a copy"
+    } else if row.has(notes::EMPTIES) {
+        "to empty only"
     } else {
         "no"
     }
