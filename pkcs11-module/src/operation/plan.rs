@@ -201,8 +201,8 @@ fn sign_context(parameters: Parameters) -> Result<(Vec<u8>, Hedging)> {
     }
 }
 
-/// Without parameters it is Ed25519, with phFlag Ed25519ph, otherwise Ed25519ctx, which RFC 8032 section 5.1 does not
-/// define for an empty context: that is refused rather than taken for one of the others.
+/// Without parameters it is Ed25519, with phFlag Ed25519ph, otherwise Ed25519ctx, whose context should not be empty (RFC
+/// 8032 section 5.1): who says so probably means one of the others, and is refused.
 fn eddsa(parameters: Parameters) -> Result<(Form, Option<Hash>)> {
     match parameters {
         Parameters::None => Ok((Form::Ed25519, None)),

@@ -64,6 +64,9 @@ fn built_in_objects_are_found_by_class_only() {
     let [found] = fixture.find(&eddsa)[..] else { panic!("one object") };
     assert_eq!(fixture.number(found, ck::CKA_MECHANISM_TYPE), ck::CKM_EDDSA);
     assert_eq!(fixture.find(&class(ck::CKO_PROFILE)).len(), 4);
+    // NSS asks for profiles on the token.
+    assert_eq!(fixture.find(&class(ck::CKO_PROFILE).and(&on_token()).bool(ck::CKA_PRIVATE, false)).len(), 4);
+    assert_eq!(fixture.find(&class(ck::CKO_PROFILE).bool(ck::CKA_TOKEN, false)), []);
     assert!(matches!(fixture.answer(mechanisms[0], ck::CKA_LABEL), Answer::TypeInvalid));
 
     // A private certificate ends the promise that certificates need no login, for those who can see it.
@@ -80,6 +83,42 @@ fn built_in_objects_are_found_by_class_only() {
     fixture.created(&certificate.bool(ck::CKA_PRIVATE, true));
     assert_eq!(fixture.find(&public_certificates), []);
     assert_eq!(fixture.find(&class(ck::CKO_PROFILE)).len(), 3);
+}
+
+/// The profile "public certificates token": a certificate and its keys go by one CKA_ID, and the public key is there.
+#[test]
+fn certificates_and_their_keys_share_an_id_where_the_profile_says_so() {
+    let fixture = Fixture::user();
+    let holds = || {
+        let profile = class(ck::CKO_PROFILE).ulong(ck::CKA_PROFILE_ID, ck::CKP_PUBLIC_CERTIFICATES_TOKEN);
+        !fixture.find(&profile).is_empty()
+    };
+    let id = |id: &[u8]| on_token().bytes(ck::CKA_ID, id);
+    let (public, private) = fixture
+        .generate_pair(
+            ck::CKM_EC_EDWARDS_KEY_PAIR_GEN,
+            &id(b"1").bytes(ck::CKA_EC_PARAMS, ED25519),
+            &id(b"1"),
+        )
+        .expect("a pair");
+    let certificate = |cka_id: &[u8]| {
+        class(ck::CKO_CERTIFICATE)
+            .ulong(ck::CKA_CERTIFICATE_TYPE, ck::CKC_X_509)
+            .bytes(ck::CKA_SUBJECT, b"")
+            .bytes(ck::CKA_VALUE, &[0x30, 0])
+            .bytes(ck::CKA_PUBLIC_KEY_INFO, &fixture.value(private, ck::CKA_PUBLIC_KEY_INFO))
+            .and(&id(cka_id))
+    };
+    fixture.created(&certificate(b"1"));
+    assert!(holds());
+    let stray = fixture.created(&certificate(b"2"));
+    assert!(!holds(), "another CKA_ID");
+    fixture.module.destroy_object(fixture.rw, stray).expect("it is there");
+    assert!(holds());
+    fixture.module.destroy_object(fixture.rw, public).expect("it is there");
+    assert!(!holds(), "nothing by which the key is found without a login");
+    fixture.module.destroy_object(fixture.rw, private).expect("it is there");
+    assert!(holds(), "the certificate of somebody else's key");
 }
 
 #[test]
