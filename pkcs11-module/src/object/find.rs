@@ -5,7 +5,7 @@ use hsm_backends::{Attributes, RecordId, StoreError};
 
 use crate::{error::Result, handle::ObjectHandle, slot::Slot};
 
-use super::{built_in, read};
+use super::built_in;
 
 /// The handles of all visible objects that match: token objects, oldest first, then session objects. Built-in objects
 /// are found only by those who ask for their class.
@@ -15,7 +15,7 @@ pub(crate) fn matching(slot: &Slot, mut wanted: Attributes) -> Result<Vec<Object
     }
     // The id is the name of the record and not among its attributes.
     let id = match wanted.remove(ck::CKA_UNIQUE_ID) {
-        Some(value) => match bytes_of(&value).and_then(read::record_id) {
+        Some(value) => match bytes_of(&value).and_then(RecordId::from_unique_id) {
             Some(id) => Some(id),
             None => return Ok(Vec::new()),
         },

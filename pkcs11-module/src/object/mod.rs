@@ -83,6 +83,14 @@ impl Object {
         Ok(Self { handle, source })
     }
 
+    /// [`Object::resolve`] for a handle that must be a key's: CKR_KEY_HANDLE_INVALID.
+    pub fn resolve_key(slot: &Slot, handle: ObjectHandle) -> Result<Self> {
+        Self::resolve(slot, handle).map_err(|error| match error {
+            Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
+            other => other,
+        })
+    }
+
     /// Everything but the secret attributes.
     pub fn attributes(&self) -> &Attributes {
         match &self.source {

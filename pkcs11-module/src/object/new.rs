@@ -161,7 +161,7 @@ pub(crate) fn add<const N: usize>(
 
     let mut ids = [RecordId([0; 16]); N];
     for id in &mut ids {
-        id.0 = algorithms::random::array()?;
+        *id = RecordId::random()?;
     }
     let mut changes = Vec::new();
     let mut on_token = Vec::new();

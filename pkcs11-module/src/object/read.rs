@@ -2,7 +2,7 @@
 
 use algorithms::SecretBytes;
 use cryptoki_sys as ck;
-use hsm_backends::{AttributeType, Attributes, RecordId, Role, SecretPart, Value};
+use hsm_backends::{AttributeType, Attributes, Role, SecretPart, Value};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -52,36 +52,14 @@ fn shown(bytes: Vec<u8>) -> Answer {
     Answer::Value(Zeroizing::new(bytes))
 }
 
-/// CKA_UNIQUE_ID: the record's id in lower-case hexadecimal.
+/// CKA_UNIQUE_ID: the text of the record's id.
 fn unique_id(object: &Object) -> Option<Vec<u8>> {
-    match &object.source {
-        Source::Token(record) => Some(hexadecimal(record.id)),
-        Source::Session(object, _) => Some(hexadecimal(object.id)),
-        Source::BuiltIn(_) => None,
-    }
-}
-
-/// The text of an id.
-pub(crate) fn hexadecimal(id: RecordId) -> Vec<u8> {
-    id.0.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()
-}
-
-/// The id of a text, if it is one.
-pub(crate) fn record_id(text: &[u8]) -> Option<RecordId> {
-    let mut id = [0; 16];
-    let (pairs, []) = text.as_chunks::<2>() else { return None };
-    if pairs.len() != id.len() {
-        return None;
-    }
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+    let id = match &object.source {
+        Source::Token(record) => record.id,
+        Source::Session(object, _) => object.id,
+        Source::BuiltIn(_) => return None,
     };
-    for (byte, [high, low]) in id.iter_mut().zip(pairs) {
-        *byte = (digit(*high)? << 4) | digit(*low)?;
-    }
-    Some(RecordId(id))
+    Some(id.to_string().into_bytes())
 }
 
 fn secret(object: &Object, slot: &Slot, of: ObjectKind, kind: AttributeType) -> Result<Answer> {

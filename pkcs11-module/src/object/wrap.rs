@@ -14,7 +14,10 @@ use crate::{
     error::{Error, Result},
     handle::ObjectHandle,
     mechanism::{self, MechanismCall, Parameters, Scheme},
-    operation::key_use::{self, KeyUse},
+    operation::{
+        cipher_mode,
+        key_use::{self, KeyUse},
+    },
     session::Session,
     template::Template,
 };
@@ -40,10 +43,7 @@ pub(crate) fn wrap(
             Error::KeyTypeInconsistent => Error::WrappingKeyTypeInconsistent,
             error => error,
         })?;
-    let object = Object::resolve(slot, key).map_err(|error| match error {
-        Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
-        error => error,
-    })?;
+    let object = Object::resolve_key(slot, key)?;
     let kind = ObjectKind::of(object.attributes()).ok_or(Error::KeyHandleInvalid)?;
     may_wrap(wrapping.attributes(), object.attributes(), kind)?;
     let secret = match kind {
@@ -205,24 +205,26 @@ fn work(call: &MechanismCall, associated_data: Option<&[u8]>) -> Result<Work> {
         (Scheme::AesKeyWrap, Parameters::None) => Ok(Work::KeyWrap(None)),
         (Scheme::AesKeyWrap, Parameters::KeyWrapIv(iv)) => Ok(Work::KeyWrap(Some(*iv))),
         (Scheme::AesKeyWrapPadded, Parameters::None) => Ok(Work::KeyWrapPadded),
-        (Scheme::AesCbcPad, Parameters::Iv16(iv)) => Ok(Work::Cipher(Mode::CbcPad { iv: *iv })),
-        (Scheme::AesGcm, Parameters::Gcm { iv, aad, tag_bits }) => {
-            let aad = match associated_data.unwrap_or_default() {
-                [] => aad.clone(),
-                data if aad.is_empty() => data.to_vec(),
-                _ => return Err(Error::MechanismParamInvalid),
-            };
-            let tag_len = usize::try_from(tag_bits / 8).unwrap_or(usize::MAX);
-            if tag_bits % 8 != 0 {
-                return Err(Error::MechanismParamInvalid);
-            }
-            Ok(Work::Cipher(Mode::Gcm { iv: iv.clone(), aad, tag_len }))
-        }
-        (Scheme::AesKeyWrap | Scheme::AesKeyWrapPadded | Scheme::AesCbcPad | Scheme::AesGcm, _) => {
-            Err(Error::MechanismParamInvalid)
+        (Scheme::AesKeyWrap | Scheme::AesKeyWrapPadded, _) => Err(Error::MechanismParamInvalid),
+        (Scheme::AesCbcPad | Scheme::AesGcm, parameters) => {
+            let parameters = authenticating(parameters.clone(), associated_data.unwrap_or_default())?;
+            cipher_mode(scheme, parameters).map(Work::Cipher)
         }
         _ => Err(Error::MechanismInvalid),
     }
+}
+
+/// Parameters of AES-GCM with associated data, which may stand in them or beside them, but not in both places.
+fn authenticating(mut parameters: Parameters, associated_data: &[u8]) -> Result<Parameters> {
+    if let Parameters::Gcm { aad, .. } = &mut parameters
+        && !associated_data.is_empty()
+    {
+        if !aad.is_empty() {
+            return Err(Error::MechanismParamInvalid);
+        }
+        *aad = associated_data.to_vec();
+    }
+    Ok(parameters)
 }
 
 impl Work {

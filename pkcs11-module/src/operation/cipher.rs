@@ -175,7 +175,7 @@ impl CipherOperation {
 
 /// The cipher mode of an AES mechanism with its parameters; what does not fit is CKR_MECHANISM_PARAM_INVALID, and a
 /// mechanism that is no cipher CKR_MECHANISM_INVALID.
-fn mode(scheme: Scheme, parameters: Parameters) -> Result<Mode> {
+pub(crate) fn mode(scheme: Scheme, parameters: Parameters) -> Result<Mode> {
     match (scheme, parameters) {
         (Scheme::AesCbc, Parameters::Iv16(iv)) => Ok(Mode::Cbc { iv }),
         (Scheme::AesCbcPad, Parameters::Iv16(iv)) => Ok(Mode::CbcPad { iv }),

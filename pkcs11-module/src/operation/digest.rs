@@ -63,10 +63,7 @@ impl DigestOperation {
 
     /// Takes in the value of a secret key; of what is none, CKR_KEY_INDIGESTIBLE.
     pub(crate) fn update_key(&mut self, slot: &Slot, key: ObjectHandle) -> Result<()> {
-        let object = Object::resolve(slot, key).map_err(|error| match error {
-            Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
-            other => other,
-        })?;
+        let object = Object::resolve_key(slot, key)?;
         let private = object.is_users();
         match object.attributes().ulong(ck::CKA_CLASS) {
             Some(ck::CKO_SECRET_KEY) => {}

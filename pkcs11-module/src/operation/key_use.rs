@@ -33,10 +33,7 @@ pub fn key(slot: &Slot, handle: ObjectHandle, mechanism: &Mechanism, key_use: Ke
     if mechanism.flags & key_use.flag() == 0 {
         return Err(Error::MechanismInvalid);
     }
-    let object = Object::resolve(slot, handle).map_err(|error| match error {
-        Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
-        other => other,
-    })?;
+    let object = Object::resolve_key(slot, handle)?;
     check(object.attributes(), mechanism, key_use)?;
     Ok(object)
 }

@@ -16,7 +16,7 @@ use cryptoki_sys as ck;
 
 use crate::{error::Result, handle::ObjectHandle, session::Session};
 
-pub(crate) use cipher::CipherOperation;
+pub(crate) use cipher::{CipherOperation, mode as cipher_mode};
 pub(crate) use digest::DigestOperation;
 pub(crate) use place::{At, Place, Running};
 pub(crate) use sign::Signer;
