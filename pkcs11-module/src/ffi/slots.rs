@@ -162,3 +162,45 @@ fn tries(state: PinState, [low, last, locked]: [ck::CK_FLAGS; 3]) -> ck::CK_FLAG
 fn unpadded(label: &[u8; 32]) -> Result<&str> {
     std::str::from_utf8(label).map(|label| label.trim_end_matches(' ')).map_err(|_| Error::ArgumentsBad)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(change: impl FnOnce(&mut Description)) -> ck::CK_FLAGS {
+        let mut token = Description {
+            initialized: false,
+            label: String::new(),
+            serial: String::new(),
+            model: "",
+            user_pin_initialized: false,
+            user_pin: PinState::Good,
+            so_pin: PinState::Good,
+            write_protected: false,
+        };
+        change(&mut token);
+        token_flags(&token)
+    }
+
+    #[test]
+    fn each_state_of_a_token_has_its_flags_and_no_others() {
+        use PinState::{CountLow, FinalTry, Locked};
+        type Change = fn(&mut Description);
+        let bare = flags(|_| ());
+        assert_eq!(bare, ck::CKF_RNG | ck::CKF_LOGIN_REQUIRED | ck::CKF_RESTORE_KEY_NOT_NEEDED);
+        let changes: [(Change, ck::CK_FLAGS); 9] = [
+            (|token| token.initialized = true, ck::CKF_TOKEN_INITIALIZED),
+            (|token| token.user_pin_initialized = true, ck::CKF_USER_PIN_INITIALIZED),
+            (|token| token.write_protected = true, ck::CKF_WRITE_PROTECTED),
+            (|token| token.user_pin = CountLow, ck::CKF_USER_PIN_COUNT_LOW),
+            (|token| token.user_pin = FinalTry, ck::CKF_USER_PIN_COUNT_LOW | ck::CKF_USER_PIN_FINAL_TRY),
+            (|token| token.user_pin = Locked, ck::CKF_USER_PIN_LOCKED),
+            (|token| token.so_pin = CountLow, ck::CKF_SO_PIN_COUNT_LOW),
+            (|token| token.so_pin = FinalTry, ck::CKF_SO_PIN_COUNT_LOW | ck::CKF_SO_PIN_FINAL_TRY),
+            (|token| token.so_pin = Locked, ck::CKF_SO_PIN_LOCKED),
+        ];
+        for (change, expected) in changes {
+            assert_eq!(flags(change) & !bare, expected);
+        }
+    }
+}

@@ -2,13 +2,17 @@
 
 use algorithms::{
     Algorithm,
+    digest::Hash,
     ecdsa::Curve,
     ml_dsa::{Hedging, ParameterSet},
 };
 use cryptoki_sys as ck;
 
 use super::*;
-use crate::error::Error;
+use crate::{
+    error::Error,
+    mechanism::{MECHANISMS, Scheme},
+};
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(hex_digit).collect();
@@ -186,6 +190,60 @@ fn mechanisms_that_hash_agree_with_those_that_are_given_the_hash() {
         let signature = bench.sign(&given, keys.0, input).unwrap();
         assert_eq!(bench.verify(&hashing, keys.1, message, &signature), Ok(()), "{hashing:?}");
     }
+}
+
+/// HashML-DSA with each of its hashes: hedged or not, in one part or several, and from the digest where the hash has a
+/// digest mechanism. The context is part of it.
+#[test]
+fn every_hash_of_hash_ml_dsa() {
+    let bench = Bench::new();
+    let (private, public) = bench.pair(Algorithm::MlDsa(ParameterSet::MlDsa44), &[]);
+    let message = [0xa5; 300];
+    let parts: [&[u8]; 3] = [&message[..7], &[], &message[7..]];
+    let hashing = MECHANISMS.iter().filter_map(|row| match row.scheme {
+        Scheme::HashMlDsa(Some(hash)) => Some((row.kind, hash)),
+        _ => None,
+    });
+    let mut seen = Vec::new();
+    for (kind, hash) in hashing {
+        let context = b"ctx".to_vec();
+        let form = |hedging| call(kind, Parameters::SignContext { hedging, context: context.clone() });
+        let (hedged, deterministic) = (form(Hedging::Hedged), form(Hedging::Deterministic));
+        let fixed = bench.sign(&deterministic, private, &message).unwrap();
+        assert_eq!(bench.sign_parts(&deterministic, private, &parts).unwrap(), fixed, "{hash:?}");
+        let fresh = [
+            bench.sign(&hedged, private, &message).unwrap(),
+            bench.sign_parts(&hedged, private, &parts).unwrap(),
+        ];
+        assert!(fresh[0] != fresh[1] && fresh[0] != fixed, "{hash:?}");
+        for signature in [&fixed, &fresh[0], &fresh[1]] {
+            assert_eq!(bench.verify(&hedged, public, &message, signature), Ok(()), "{hash:?}");
+            assert_eq!(bench.verify_parts(&deterministic, public, &parts, signature), Ok(()), "{hash:?}");
+            let no_context = bench.verify(&plain(kind), public, &message, signature);
+            assert_eq!(no_context, Err(Error::SignatureInvalid), "{hash:?}");
+            let unhashed = call(ck::CKM_ML_DSA, hedged.parameters.clone());
+            let pure = bench.verify(&unhashed, public, &message, signature);
+            assert_eq!(pure, Err(Error::SignatureInvalid), "{hash:?}");
+        }
+        if let Some(digesting) = MECHANISMS.iter().find(|row| row.scheme == Scheme::Digest(hash)) {
+            let digest = hash.digest(&message).unwrap();
+            let of_digest = |hedging| {
+                let context = context.clone();
+                call(
+                    ck::CKM_HASH_ML_DSA,
+                    Parameters::HashSignContext { hedging, context, hash: digesting.kind },
+                )
+            };
+            let given = bench.sign(&of_digest(Hedging::Deterministic), private, &digest).unwrap();
+            assert_eq!(given, fixed, "{hash:?}");
+            let given = bench.sign(&of_digest(Hedging::Hedged), private, &digest).unwrap();
+            assert_eq!(bench.verify(&hedged, public, &message, &given), Ok(()), "{hash:?}");
+        }
+        seen.push(hash);
+    }
+    use Hash::*;
+    let all = [Sha224, Sha256, Sha384, Sha512, Sha3_224, Sha3_256, Sha3_384, Sha3_512, Shake128, Shake256];
+    assert_eq!(seen, all);
 }
 
 /// PKCS#11 v3.2 section 6.3.1: r and s may come without their leading zeros, as long as both have the same length.
