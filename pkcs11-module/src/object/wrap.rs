@@ -185,7 +185,14 @@ fn wrapping_object(
     key_use: KeyUse,
 ) -> Result<Object> {
     let row = mechanism::row(call.kind).ok_or(Error::MechanismInvalid)?;
-    key_use::key(&session.slot, handle, row, key_use)
+    let object = key_use::key(&session.slot, handle, row, key_use)?;
+    // Two keys under one GCM IV, or parts of a CBC ciphertext unwrapped as short keys, would show what was wrapped.
+    let is_robust = matches!(row.scheme, Scheme::AesKeyWrap | Scheme::AesKeyWrapPadded);
+    if object.attributes().flag(ck::CKA_TRUSTED) && !is_robust {
+        let why = format_args!("a key with CKA_TRUSTED does not wrap or unwrap with {}", row.name);
+        return Err(because(Error::KeyFunctionNotPermitted, why));
+    }
+    Ok(object)
 }
 
 /// What a wrapping mechanism does to bytes.

@@ -186,11 +186,19 @@ fn who_may_be_wrapped() {
     assert!(fixture.wrap(key_wrap(), picky, may_leave).is_ok());
 
     fixture.log_in(Some(Role::SecurityOfficer));
-    let trusted = fixture.created(
-        &aes_key().bool(ck::CKA_WRAP, true).bool(ck::CKA_TRUSTED, true).bool(ck::CKA_PRIVATE, false),
-    );
+    let trusted = fixture.created(&wrapping_key().bool(ck::CKA_TRUSTED, true).bool(ck::CKA_PRIVATE, false));
     fixture.log_in(Some(Role::User));
-    assert!(fixture.wrap(key_wrap(), trusted, only_trusted).is_ok());
+    let wrapped = fixture.wrap(key_wrap(), trusted, only_trusted).expect("under a trusted key");
+    assert!(fixture.wrap(kwp(), trusted, only_trusted).is_ok());
+    assert!(fixture.unwrap(key_wrap(), trusted, &wrapped, &aes()).is_ok());
+    // Mechanisms that a hostile user could make show what a trusted key wrapped: by an IV used twice, by cut ciphertexts.
+    for call in [gcm(b""), cbc_pad()] {
+        for key in [only_trusted, key] {
+            assert_eq!(fixture.wrap(call.clone(), trusted, key), Err(KeyFunctionNotPermitted));
+        }
+        let unwrapped = fixture.unwrap(call, trusted, &wrapped, &aes());
+        assert_eq!(unwrapped, Err(KeyFunctionNotPermitted));
+    }
 }
 
 #[test]
