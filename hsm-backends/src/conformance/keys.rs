@@ -12,7 +12,7 @@ use algorithms::{
 };
 use cryptoki_sys as ck;
 
-use super::{Fixture, by_label, data, everything, key, put, user};
+use super::{Fixture, by_label, data, everything, key, put, so, user};
 use crate::{Change, KeySpec, NewSecret, PrivateKey, RecordId, SecretKey, SecretPart, StoreError, Vault};
 
 /// Everything that this crate has names for; RSA at its smallest, because large keys take long to make.
@@ -198,12 +198,42 @@ pub fn what_is_no_key(token: &dyn Fixture) {
     let missing = RecordId::random().unwrap();
     assert_eq!(vault.private_key(missing).unwrap_err(), StoreError::NotFound);
     assert_eq!(vault.secret_key(missing).unwrap_err(), StoreError::NotFound);
-    let generated = vault.generate(&KeySpec::Secret { len: 32 }).unwrap();
-    let mut attributes = key("in the open", &generated);
-    attributes.set(ck::CKA_PRIVATE, false);
-    let change = Change::Create { id: missing, attributes, secret: Some(generated) };
-    assert_eq!(vault.commit(vec![change]), Err(StoreError::Unsupported));
-    assert_eq!(vault.read(missing), Err(StoreError::NotFound));
+}
+
+pub fn the_secret_of_a_public_object_is_the_users(token: &dyn Fixture) {
+    let store = token.open();
+    let (user, so) = (user(&*store, token), so(&*store, token));
+    for spec in token.keys() {
+        let secret = user.generate(&spec).unwrap();
+        let attributes = |label| {
+            let mut attributes = key(label, &secret);
+            attributes.set(ck::CKA_PRIVATE, false);
+            attributes
+        };
+        let id = RecordId::random().unwrap();
+        let create = || Change::Create { id, attributes: attributes("made"), secret: Some(secret.clone()) };
+        let update = |version| Change::Update { id, version, attributes: attributes("changed") };
+        for others in [store.public(), &*so] {
+            assert_eq!(others.commit(vec![create()]), Err(StoreError::Unsupported));
+        }
+        user.commit(vec![create()]).unwrap();
+        for others in [store.public(), &*so] {
+            let seen = others.read(id).unwrap();
+            assert!(seen.has_secret && seen.attributes == attributes("made"));
+            assert_eq!(others.commit(vec![update(1)]), Err(StoreError::Unsupported));
+        }
+        assert_eq!(so.private_key(id).unwrap_err(), StoreError::NotFound);
+        assert_eq!(so.secret_key(id).unwrap_err(), StoreError::NotFound);
+        user.commit(vec![update(1)]).unwrap();
+        assert_eq!(store.public().find(&by_label("changed")).unwrap(), [id]);
+        match &secret {
+            NewSecret::Private(made) => signs(&*user.private_key(id).unwrap(), &made.public_key().unwrap()),
+            NewSecret::Secret(made) => {
+                assert!(user.secret_key(id).unwrap().bytes().expose() == made.bytes().expose());
+            }
+        }
+        store.public().commit(vec![Change::Destroy { id }]).unwrap();
+    }
 }
 
 pub fn absurd_keys_are_refused(token: &dyn Fixture) {

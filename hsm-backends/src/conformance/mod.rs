@@ -57,7 +57,7 @@ macro_rules! conformance_tests {
                 a_destroyed_object_is_gone, a_commit_is_all_or_nothing, doors_see_each_other;
             find: every_attribute_and_combination, odd_templates_match_nothing, found_in_order_of_creation;
             keys: every_kind_generates_and_signs, imported_keys_stay_the_same, secret_keys_come_back,
-                secrets_outlive_updates, what_is_no_key, absurd_keys_are_refused, logging_out_lets_go_of_keys;
+                secrets_outlive_updates, what_is_no_key, the_secret_of_a_public_object_is_the_users, absurd_keys_are_refused, logging_out_lets_go_of_keys;
             pins: wrong_pins_count_and_lock, a_right_pin_forgives, a_second_look_at_the_pin,
                 roles_are_counted_apart, guesses_at_once_stay_within_the_limit, right_pins_at_once_all_open;
             threads: threads_do_not_disturb_each_other, one_record_many_writers, a_fork_holds_calls_back,

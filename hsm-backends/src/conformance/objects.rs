@@ -161,13 +161,11 @@ pub fn a_commit_is_all_or_nothing(token: &dyn Fixture) {
     }
     deep.set(ck::CKA_PRIVATE, true);
     let fresh = || RecordId::random().unwrap();
-    let lying_open = || NewSecret::generate(&KeySpec::Secret { len: 16 }).ok();
-    let bad: [&dyn Fn() -> Change; 7] = [
+    let bad: [&dyn Fn() -> Change; 6] = [
         &|| Change::Destroy { id: fresh() },
         &|| Change::Update { id: fresh(), version: 1, attributes: data("x", true) },
         &|| Change::Update { id: kept, version: 9, attributes: data("x", true) },
         &|| Change::Create { id: kept, attributes: data("again", true), secret: None },
-        &|| Change::Create { id: fresh(), attributes: data("open key", false), secret: lying_open() },
         &|| Change::Create { id: fresh(), attributes: deep.clone(), secret: None },
         &|| Change::Update { id: open, version: 1, attributes: data("x", true) },
     ];
