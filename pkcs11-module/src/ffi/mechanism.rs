@@ -37,8 +37,12 @@ pub(super) unsafe fn begin(
         }
         return Ok(());
     }
+    // On verification the hedge variant is ignored (section 6.67), whatever it is.
+    let verifies =
+        matches!(operation, Some(Family::Verify | Family::VerifySignature | Family::MessageVerify));
+    let hedging = if verifies { |_| Ok(Hedging::Hedged) } else { hedging };
     // SAFETY: passed on.
-    begin(SessionHandle(session), unsafe { call(module, mechanism) }?)
+    begin(SessionHandle(session), unsafe { call_with(module, mechanism, hedging) }?)
 }
 
 /// A mechanism that must be there.
@@ -47,10 +51,21 @@ pub(super) unsafe fn begin(
 /// The contract of `args`.
 pub(super) unsafe fn call(module: &Module, mechanism: *const ck::CK_MECHANISM) -> Result<MechanismCall> {
     // SAFETY: passed on.
+    unsafe { call_with(module, mechanism, hedging) }
+}
+
+type HedgingOf = fn(ck::CK_HEDGE_TYPE) -> Result<Hedging>;
+
+unsafe fn call_with(
+    module: &Module,
+    mechanism: *const ck::CK_MECHANISM,
+    hedging: HedgingOf,
+) -> Result<MechanismCall> {
+    // SAFETY: passed on.
     let mechanism = unsafe { args::read(mechanism) }?;
     let kind = module.parameter_kind(mechanism.mechanism)?;
     // SAFETY: passed on.
-    let parameters = unsafe { Raw(mechanism).parameters(kind) }?;
+    let parameters = unsafe { Raw(mechanism).parameters(kind, hedging) }?;
     Ok(MechanismCall { kind: mechanism.mechanism, parameters })
 }
 
@@ -58,7 +73,7 @@ pub(super) unsafe fn call(module: &Module, mechanism: *const ck::CK_MECHANISM) -
 pub(super) struct Raw(pub(super) ck::CK_MECHANISM);
 
 impl Raw {
-    unsafe fn parameters(&self, kind: ParameterKind) -> Result<Parameters> {
+    unsafe fn parameters(&self, kind: ParameterKind, hedging: HedgingOf) -> Result<Parameters> {
         use ParameterKind as Kind;
         if self.absent() && matches!(kind, Kind::None | Kind::SignContext | Kind::Eddsa | Kind::KeyWrapIv) {
             return Ok(Parameters::None);
@@ -67,8 +82,8 @@ impl Raw {
         unsafe {
             match kind {
                 Kind::None => Err(Error::MechanismParamInvalid),
-                Kind::SignContext => self.sign_context(),
-                Kind::HashSignContext => self.hash_sign_context(),
+                Kind::SignContext => self.sign_context(hedging),
+                Kind::HashSignContext => self.hash_sign_context(hedging),
                 Kind::Eddsa => self.eddsa(),
                 Kind::Pss => self.pss(),
                 Kind::Iv16 => self.exactly().map(Parameters::Iv16),
@@ -80,8 +95,9 @@ impl Raw {
         }
     }
 
+    /// The length says so: some callers have a pointer to nothing beside it.
     fn absent(&self) -> bool {
-        self.0.pParameter.is_null() && self.0.ulParameterLen == 0
+        self.0.ulParameterLen == 0
     }
 
     /// The parameter as a `T`, if it has the length of one.
@@ -93,7 +109,7 @@ impl Raw {
         unsafe { args::read(self.0.pParameter.cast::<T>()) }.map_err(|_| Error::MechanismParamInvalid)
     }
 
-    unsafe fn sign_context(&self) -> Result<Parameters> {
+    unsafe fn sign_context(&self, hedging: HedgingOf) -> Result<Parameters> {
         // SAFETY: passed on.
         let raw: ck::CK_SIGN_ADDITIONAL_CONTEXT = unsafe { self.exactly() }?;
         // SAFETY: passed on.
@@ -101,7 +117,7 @@ impl Raw {
         Ok(Parameters::SignContext { hedging: hedging(raw.hedgeVariant)?, context })
     }
 
-    unsafe fn hash_sign_context(&self) -> Result<Parameters> {
+    unsafe fn hash_sign_context(&self, hedging: HedgingOf) -> Result<Parameters> {
         // SAFETY: passed on.
         let raw: ck::CK_HASH_SIGN_ADDITIONAL_CONTEXT = unsafe { self.exactly() }?;
         // SAFETY: passed on.

@@ -5,7 +5,7 @@ use algorithms::ml_dsa::Hedging;
 /// Which struct a mechanism takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterKind {
-    /// None: pParameter NULL and ulParameterLen 0, otherwise CKR_MECHANISM_PARAM_INVALID.
+    /// None: ulParameterLen 0, otherwise CKR_MECHANISM_PARAM_INVALID.
     None,
     /// None or CK_SIGN_ADDITIONAL_CONTEXT.
     SignContext,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    Object, material,
+    Object, der, material,
     new::{self, NewObject},
 };
 
@@ -88,6 +88,7 @@ pub(crate) fn unwrap(
     associated_data: Option<&[u8]>,
 ) -> Result<NewObject> {
     let unwrapper = work(call, associated_data)?;
+    let may_be_padded = matches!(unwrapper, Work::KeyWrap(_));
     // A length that is wrong inside CBC padding must look like padding that is wrong.
     let wrong_len = match unwrapper {
         Work::Cipher(Mode::CbcPad { .. }) => Error::WrappedKeyInvalid,
@@ -118,6 +119,11 @@ pub(crate) fn unwrap(
     // C_UnwrapKey of CRYPTO 2012 lived on that difference).
     let secret = match kind {
         ObjectKind::Private(pair) => {
+            let encoded_len = der::element(secret.expose()).map(|(found, _)| found.whole.len());
+            let secret = match encoded_len {
+                Some(len) if may_be_padded => without_padding(secret, len),
+                _ => secret,
+            };
             let key = PrivateKey::from_pkcs8(&secret).map_err(|error| match error {
                 algorithms::Error::EngineFailed => error.into(),
                 _ => Error::WrappedKeyInvalid,
@@ -128,8 +134,15 @@ pub(crate) fn unwrap(
             new::imported(key)
         }
         ObjectKind::Secret(of) => {
-            let wanted = attributes.ulong(ck::CKA_VALUE_LEN).is_none_or(|len| len == secret.len() as u64);
-            if !wanted || material::check_secret_len(of, secret.len()).is_err() {
+            let wanted =
+                attributes.ulong(ck::CKA_VALUE_LEN).map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+            let secret = match wanted {
+                Some(len) if may_be_padded => without_padding(secret, len),
+                _ => secret,
+            };
+            if wanted.is_some_and(|len| len != secret.len())
+                || material::check_secret_len(of, secret.len()).is_err()
+            {
                 return Err(wrong_len);
             }
             new::secret_key(secret)
@@ -237,7 +250,7 @@ fn authenticating(mut parameters: Parameters, associated_data: &[u8]) -> Result<
 impl Work {
     fn wrap(self, key: &SecretBytes, secret: &SecretBytes) -> Result<Vec<u8>> {
         let wrapped = match self {
-            Self::KeyWrap(iv) => aes::wrap(key, iv.as_ref(), secret.expose()),
+            Self::KeyWrap(iv) => aes::wrap(key, iv.as_ref(), zero_padded(secret).expose()),
             Self::KeyWrapPadded => aes::wrap_padded(key, secret.expose()),
             Self::Cipher(mode) => Cipher::new(mode, Direction::Encrypt, key).and_then(|mut cipher| {
                 let mut out = Vec::new();
@@ -268,6 +281,26 @@ impl Work {
                 Ok(SecretBytes::new(&out))
             }),
         }
+    }
+}
+
+/// What CKM_AES_KEY_WRAP works in: half blocks of AES.
+const SEMIBLOCK: usize = 8;
+
+/// A key of any length as CKM_AES_KEY_WRAP takes it (section 6.16): with zeros up to a whole number of half blocks.
+fn zero_padded(secret: &SecretBytes) -> SecretBytes {
+    let mut padded = Zeroizing::new(vec![0; secret.len().next_multiple_of(SEMIBLOCK)]);
+    padded[..secret.len()].copy_from_slice(secret.expose());
+    SecretBytes::new(&padded)
+}
+
+/// The inverse of [`zero_padded`] for a key of `len` bytes. What cannot be padding stays.
+fn without_padding(padded: SecretBytes, len: usize) -> SecretBytes {
+    match padded.expose().split_at_checked(len) {
+        Some((secret, zeros)) if zeros.len() < SEMIBLOCK && zeros.iter().all(|byte| *byte == 0) => {
+            SecretBytes::new(secret)
+        }
+        _ => padded,
     }
 }
 

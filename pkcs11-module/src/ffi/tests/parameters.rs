@@ -4,14 +4,18 @@ use std::ptr::null_mut;
 
 use algorithms::ml_dsa::Hedging;
 use cryptoki_sys as ck;
+use hsm_backends::embedded::{EmbeddedStore, Options};
 
 use super::super::{mechanism, wrapping::Wrapping};
 use crate::{
     Module,
     config::Config,
     error::{Error, Result},
+    handle::SlotId,
     mechanism::Parameters,
+    operation::Family,
     output::{Output, Written},
+    slot::Slot,
 };
 
 fn module() -> Module {
@@ -52,6 +56,14 @@ fn none() {
     assert_eq!(read(bare(ck::CKM_SHA256)), Ok(Parameters::None));
     assert_eq!(read(raw(ck::CKM_SHA256, &something)), INVALID);
     assert_eq!(read(ck::CK_MECHANISM { ulParameterLen: 1, ..bare(ck::CKM_SHA256) }), INVALID);
+    // A pointer to nothing is nothing.
+    for kind in [ck::CKM_SHA256, ck::CKM_ML_DSA, ck::CKM_EDDSA, ck::CKM_AES_KEY_WRAP] {
+        let nothing = ck::CK_MECHANISM { ulParameterLen: 0, ..raw(kind, &something) };
+        assert_eq!(read(nothing), Ok(Parameters::None));
+    }
+    for kind in [ck::CKM_HASH_ML_DSA, ck::CKM_AES_CBC, ck::CKM_AES_GCM, ck::CKM_RSA_PKCS_PSS] {
+        assert_eq!(read(ck::CK_MECHANISM { ulParameterLen: 0, ..raw(kind, &something) }), INVALID);
+    }
 }
 
 #[test]
@@ -94,6 +106,39 @@ fn contexts_of_ml_dsa() {
     assert_eq!(read(raw(ck::CKM_HASH_ML_DSA, &hash)), Ok(expected));
     assert_eq!(read(raw(ck::CKM_HASH_ML_DSA, &right)), INVALID);
     assert_eq!(read(bare(ck::CKM_HASH_ML_DSA)), INVALID);
+}
+
+/// FIPS 204 verification knows no hedging, and PKCS#11 section 6.67 ignores the variant there.
+#[test]
+fn a_hedge_variant_is_nothing_to_a_verification() {
+    let options = Options { directory: "/nonexistent".into(), pin_tries: 10 };
+    let slot = Slot::new(SlotId(0), Box::new(EmbeddedStore::new(options)), String::new());
+    let module = Module::with_slots(Config::default(), None, vec![slot]);
+    let slot = module.slots[&SlotId(0)].clone();
+    let session = module.sessions.open(slot, true, |_| Ok(())).unwrap();
+    let context = ck::CK_SIGN_ADDITIONAL_CONTEXT { hedgeVariant: 77, pContext: null_mut(), ulContextLen: 0 };
+    let hash = ck::CK_HASH_SIGN_ADDITIONAL_CONTEXT {
+        hedgeVariant: 77,
+        pContext: null_mut(),
+        ulContextLen: 0,
+        hash: ck::CKM_SHA256,
+    };
+    for mechanism in [raw(ck::CKM_ML_DSA, &context), raw(ck::CKM_HASH_ML_DSA, &hash)] {
+        for (operation, answer) in [
+            (Family::Sign, Err(Error::MechanismParamInvalid)),
+            (Family::MessageSign, Err(Error::MechanismParamInvalid)),
+            (Family::Verify, Ok(())),
+            (Family::VerifySignature, Ok(())),
+            (Family::MessageVerify, Ok(())),
+        ] {
+            // SAFETY: a live mechanism with a live parameter.
+            let begun = unsafe {
+                let mechanism = &raw const mechanism;
+                mechanism::begin(&module, session.0, mechanism, Some(operation), |_, _| Ok(()))
+            };
+            assert_eq!(begun, answer, "{operation:?}");
+        }
+    }
 }
 
 #[test]

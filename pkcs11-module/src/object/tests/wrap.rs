@@ -100,11 +100,7 @@ fn every_key_under_every_mechanism() {
     for (of, key_type, secret, original) in keys {
         let value = fixture.value(original, secret);
         for call in [key_wrap(), kwp(), cbc_pad(), gcm(b"aad")] {
-            let wrapped = match fixture.wrap(call.clone(), by, original) {
-                // RFC 3394 takes whole half-blocks only.
-                Err(Error::KeySizeRange) if call == key_wrap() && of == ck::CKO_PRIVATE_KEY => continue,
-                wrapped => wrapped.expect("a wrapped key"),
-            };
+            let wrapped = fixture.wrap(call.clone(), by, original).expect("a wrapped key");
             assert!(wrapped.len() >= 16 && !wrapped.windows(8).any(|window| value.starts_with(window)));
             let strict = fixture.unwrap(call.clone(), by, &wrapped, &key(of, key_type)).expect("unwraps");
             assert!(matches!(fixture.answer(strict, secret), Answer::Sensitive), "{of} {key_type}");
@@ -123,6 +119,41 @@ fn every_key_under_every_mechanism() {
                 assert_eq!(fixture.number(token, ck::CKA_VALUE_LEN), value.len() as u64);
             }
         }
+    }
+}
+
+/// CKM_AES_KEY_WRAP fills up with zeros, and the template says how long the key was (section 6.16).
+#[test]
+fn keys_of_any_length_under_aes_key_wrap() {
+    let fixture = Fixture::user();
+    let by = fixture.created(&wrapping_key());
+    let generic = key(ck::CKO_SECRET_KEY, ck::CKK_GENERIC_SECRET);
+    let of_len = |len: u64| generic.clone().ulong(ck::CKA_VALUE_LEN, len);
+    for (value, rest) in [(&b"nine byte"[..], 7), (b"seventeen letters", 7), (b"exactly sixteen.", 0)] {
+        let original = fixture.created(&generic.clone().and(&extractable()).bytes(ck::CKA_VALUE, value));
+        let wrapped = fixture.wrap(key_wrap(), by, original).expect("a wrapped key");
+        assert_eq!(wrapped.len(), 8 + value.len() + rest);
+        let len = value.len() as u64;
+        let unwrap = |template| fixture.unwrap(key_wrap(), by, &wrapped, &template);
+        let key = unwrap(of_len(len)).expect("unwraps");
+        assert_eq!(fixture.number(key, ck::CKA_VALUE_LEN), len);
+        let mac = |key| {
+            let mut out = [0; 32];
+            fixture.module.sign_init(fixture.rw, call(ck::CKM_SHA256_HMAC), key).expect("a key that signs");
+            fixture.module.sign(fixture.rw, b"m", Output::buffer(&mut out)).expect("a MAC");
+            out
+        };
+        assert_eq!(mac(key), mac(original), "the same key");
+        // Bytes of the key are no padding, nor are more zeros than fill a half block.
+        for other in [len - 1, len + rest as u64 + 1, 1] {
+            assert_eq!(unwrap(of_len(other)), Err(Error::WrappedKeyLenRange), "{other} for {len}");
+        }
+        let whole = unwrap(generic.clone()).expect("unwraps");
+        assert_eq!(
+            fixture.number(whole, ck::CKA_VALUE_LEN),
+            len + rest as u64,
+            "nobody said how long it was"
+        );
     }
 }
 
