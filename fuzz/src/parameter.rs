@@ -121,6 +121,10 @@ impl Fields<'_, '_> {
             (ParameterKind::Ctr, _) => (0..3).for_each(|_| self.number()),
             (ParameterKind::Iv16, _) => (0..2).for_each(|_| self.number()),
             (ParameterKind::KeyWrapIv | ParameterKind::MacLength, _) => self.number(),
+            (ParameterKind::PaddedKeyWrapIv, _) => {
+                self.number();
+                self.block.truncate(4);
+            }
         }
     }
 

@@ -15,6 +15,8 @@ use crate::{
 
 /// The limit of FIPS 204 and RFC 8032 on context strings.
 const MAX_CONTEXT: usize = 255;
+/// The first half of the alternative initial value of RFC 5649 section 3; the other is the length of the key.
+const RFC_5649_IV: [u8; 4] = [0xa6, 0x59, 0x59, 0xa6];
 /// No IV, AAD or other nested field is longer: the limit of CK_GCM_PARAMS on ulAADLen.
 const MAX_NESTED: u64 = u32::MAX as u64;
 
@@ -75,7 +77,11 @@ pub(super) struct Raw(pub(super) ck::CK_MECHANISM);
 impl Raw {
     unsafe fn parameters(&self, kind: ParameterKind, hedging: HedgingOf) -> Result<Parameters> {
         use ParameterKind as Kind;
-        if self.absent() && matches!(kind, Kind::None | Kind::SignContext | Kind::Eddsa | Kind::KeyWrapIv) {
+        let optional = matches!(
+            kind,
+            Kind::None | Kind::SignContext | Kind::Eddsa | Kind::KeyWrapIv | Kind::PaddedKeyWrapIv
+        );
+        if self.absent() && optional {
             return Ok(Parameters::None);
         }
         // SAFETY: passed on; the structs are plain numbers and pointers.
@@ -90,6 +96,8 @@ impl Raw {
                 Kind::Ctr => self.ctr(),
                 Kind::Gcm => self.gcm(),
                 Kind::KeyWrapIv => self.exactly().map(Parameters::KeyWrapIv),
+                Kind::PaddedKeyWrapIv if self.exactly() == Ok(RFC_5649_IV) => Ok(Parameters::None),
+                Kind::PaddedKeyWrapIv => Err(Error::MechanismParamInvalid),
                 Kind::MacLength => self.exactly().map(Parameters::MacLength),
             }
         }

@@ -50,6 +50,7 @@ fn line(row: &Mechanism) -> String {
         ParameterKind::Ctr => "`CK_AES_CTR_PARAMS`",
         ParameterKind::Gcm => "`CK_GCM_PARAMS`",
         ParameterKind::KeyWrapIv => "none or 8 bytes",
+        ParameterKind::PaddedKeyWrapIv => "none or 4 bytes",
         ParameterKind::MacLength => "`CK_MAC_GENERAL_PARAMS`",
     };
     format!("| `{}` | {} | {size} | {parameter} |", row.name, uses.join(", "))

@@ -23,6 +23,8 @@ pub enum ParameterKind {
     Gcm,
     /// None, or 8 bytes that replace the default IV.
     KeyWrapIv,
+    /// None, or the 4 bytes that RFC 5649 begins with, which is the same.
+    PaddedKeyWrapIv,
     /// CK_MAC_GENERAL_PARAMS.
     MacLength,
 }

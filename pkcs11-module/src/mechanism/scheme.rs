@@ -156,6 +156,7 @@ impl Scheme {
             Self::AesCtr => ParameterKind::Ctr,
             Self::AesGcm => ParameterKind::Gcm,
             Self::AesKeyWrap => ParameterKind::KeyWrapIv,
+            Self::AesKeyWrapPadded => ParameterKind::PaddedKeyWrapIv,
             _ => ParameterKind::None,
         }
     }

@@ -179,6 +179,11 @@ fn rsa_and_aes() {
     assert_eq!(read(bare(ck::CKM_AES_KEY_WRAP)), Ok(Parameters::None));
     assert_eq!(read(raw(ck::CKM_AES_KEY_WRAP, &[7_u8; 8])), Ok(Parameters::KeyWrapIv([7; 8])));
     assert_eq!(read(raw(ck::CKM_AES_KEY_WRAP, &[7_u8; 4])), INVALID);
+    assert_eq!(read(bare(ck::CKM_AES_KEY_WRAP_KWP)), Ok(Parameters::None));
+    let initial = [0xa6_u8, 0x59, 0x59, 0xa6];
+    assert_eq!(read(raw(ck::CKM_AES_KEY_WRAP_KWP, &initial)), Ok(Parameters::None));
+    assert_eq!(read(raw(ck::CKM_AES_KEY_WRAP_KWP, &[7_u8; 4])), INVALID);
+    assert_eq!(read(raw(ck::CKM_AES_KEY_WRAP_KWP, &[7_u8; 8])), INVALID);
 }
 
 fn gcm(iv: &[u8], aad_len: u64) -> ck::CK_GCM_PARAMS {
