@@ -68,6 +68,7 @@ pub fn run(path: &str, test: impl FnOnce(&Place)) {
         .env(library::VARIABLE, library::path())
         .env("TRELLIS_CONF", place.config())
         .env("TRELLIS_LOG", format!("debug,file={}", log.display()))
+        .env("SOFTHSM2_CONF", directory.path().join("softhsm2.conf"))
         .env("HOME", directory.path())
         .env_remove("XDG_CONFIG_HOME")
         .env_remove("XDG_DATA_HOME")
