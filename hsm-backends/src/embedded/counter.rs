@@ -9,7 +9,7 @@ use std::{
     fs::{File, OpenOptions},
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     sync::{Mutex, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{fault::io_error, files::Files};
@@ -29,7 +29,7 @@ pub(super) struct Counter {
 #[derive(Debug, Default)]
 struct Open {
     /// The file, and when somebody last looked whether it still has its name.
-    file: Option<(File, Duration)>,
+    file: Option<(File, Instant)>,
     /// Forks under way: the file stays closed meanwhile, so that no child inherits it.
     forks: u32,
 }
@@ -39,7 +39,7 @@ impl Counter {
     pub(super) fn settled(&self, files: &Files) -> Option<i64> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         if let Some((file, looked)) = &open.file
-            && now().saturating_sub(*looked) < LOOK_AGAIN
+            && looked.elapsed() < LOOK_AGAIN
         {
             return generation_of(read(file)?);
         }
@@ -105,11 +105,11 @@ impl Counter {
             _ => false,
         };
         open.file = match open.file.take() {
-            Some((file, _)) if same => Some((file, now())),
+            Some((file, _)) if same => Some((file, Instant::now())),
             _ => None,
         };
         if open.file.is_none() && named?.is_file() {
-            open.file = Some((File::open(files.counter())?, now()));
+            open.file = Some((File::open(files.counter())?, Instant::now()));
         }
         Ok(())
     }
@@ -125,13 +125,6 @@ fn keep_owner(file: &File, files: &Files) -> std::io::Result<()> {
         return Ok(());
     }
     std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))
-}
-
-/// The system's uptime to a few milliseconds. `Instant` is exact, and takes several times as long to read.
-fn now() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-    // Neither is negative on this clock.
-    Duration::new(now.tv_sec.cast_unsigned(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 fn read(file: &File) -> Option<i64> {
