@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
@@ -45,7 +46,29 @@ impl Cached {
 
 /// The cache of one view. Dropping it wipes the keys.
 #[derive(Debug, Default)]
-pub(super) struct Cache(RwLock<HashMap<RecordId, Arc<Cached>>>);
+pub(super) struct Cache(RwLock<HashMap<RecordId, Arc<Cached>, BuildHasherDefault<IdHasher>>>);
+
+/// Ids are random already. Whoever can write ids of his choosing into the database can also delete it, so that no key
+/// is needed against those that collide.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_ne_bytes(word);
+        }
+    }
+
+    /// The length that comes before the bytes says nothing.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl Cache {
     pub(super) fn entry(&self, id: RecordId) -> Option<Arc<Cached>> {

@@ -32,8 +32,9 @@ pub(super) unsafe fn begin(
     operation: Option<Family>,
     begin: impl FnOnce(SessionHandle, MechanismCall) -> Result<()>,
 ) -> Result<()> {
-    let open = module.session(SessionHandle(session))?;
+    let handle = SessionHandle(session);
     if mechanism.is_null() {
+        let open = module.session(handle)?;
         if let Some(operation) = operation {
             open.operations.lock().end(operation);
         }
@@ -44,7 +45,7 @@ pub(super) unsafe fn begin(
         matches!(operation, Some(Family::Verify | Family::VerifySignature | Family::MessageVerify));
     let hedging = if verifies { |_| Ok(Hedging::Hedged) } else { hedging };
     // SAFETY: passed on.
-    begin(SessionHandle(session), unsafe { call_with(module, mechanism, hedging) }?)
+    begin(handle, unsafe { call_with(module, mechanism, hedging) }?)
 }
 
 /// A mechanism that must be there.
