@@ -5,6 +5,7 @@ use std::{ptr::null_mut, thread};
 use cryptoki_sys::*;
 use trellis_tests::{
     c, isolated,
+    objects::{Template, plain},
     raw::{Raw, SO_PIN, USER_PIN},
 };
 
@@ -95,6 +96,38 @@ isolated! {
         assert_eq!(c!(p11.C_GetObjectSize(session, object, &raw mut size)), CKR_OBJECT_HANDLE_INVALID);
         assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
         assert_eq!(c!(p11.C_GetObjectSize(session, object, &raw mut size)), CKR_OBJECT_HANDLE_INVALID);
+    }
+
+    /// A secret key whose CKA_PRIVATE is false: everybody sees it, and only the user uses it.
+    fn a_public_secret_key_is_the_users_to_use(place) {
+        let p11 = place.load();
+        let session = p11.user_session();
+        let template = Template::new()
+            .flag(CKA_TOKEN, true)
+            .flag(CKA_PRIVATE, false)
+            .flag(CKA_ENCRYPT, true)
+            .number(CKA_VALUE_LEN, 32);
+        p11.generate(session, plain(CKM_AES_KEY_GEN), &template).unwrap();
+        let is_aes = Template::new().number(CKA_KEY_TYPE, CKK_AES);
+        let encrypts = |session| {
+            let key = p11.find(session, &is_aes).unwrap()[0];
+            let mut iv = [0_u8; 16];
+            let mut mechanism = CK_MECHANISM {
+                mechanism: CKM_AES_CBC,
+                pParameter: iv.as_mut_ptr().cast(),
+                ulParameterLen: 16,
+            };
+            c!(p11.C_EncryptInit(session, &raw mut mechanism, key))
+        };
+        assert_eq!(encrypts(session), CKR_OK);
+        assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
+        assert_eq!(encrypts(session), CKR_USER_NOT_LOGGED_IN);
+        let elsewhere = trellis_tests::process::in_child(|| {
+            p11.initialize();
+            assert_eq!(encrypts(p11.open(0)), CKR_USER_NOT_LOGGED_IN);
+            0
+        });
+        assert_eq!(elsewhere, 0);
     }
 
     /// Many threads log in at once: one of them does.

@@ -3,9 +3,11 @@
 use cryptoki_sys::*;
 use trellis_tests::{
     c, isolated,
+    objects::{ED25519, Template, plain},
     raw::{Raw, SO_PIN, USER_PIN},
 };
 
+const SO_STATE: CK_FLAGS = CKF_SO_PIN_COUNT_LOW | CKF_SO_PIN_FINAL_TRY | CKF_SO_PIN_LOCKED;
 const USER_STATE: CK_FLAGS = CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED;
 
 fn user_state(p11: &Raw) -> CK_FLAGS {
@@ -91,6 +93,46 @@ isolated! {
         assert_eq!(user_state(&p11), 0);
         assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
         assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
+    }
+
+    fn the_officers_pin_counts_and_locks_too(place) {
+        place.configure("[[slot]]\npath = 'token'\npin-tries = 3\n");
+        let p11 = place.load();
+        p11.initialize();
+        p11.make_token();
+        let session = p11.open(CKF_RW_SESSION);
+        let state = || p11.token_info().flags & (SO_STATE | USER_STATE);
+        for expected in [
+            CKF_SO_PIN_COUNT_LOW,
+            CKF_SO_PIN_COUNT_LOW | CKF_SO_PIN_FINAL_TRY,
+            CKF_SO_PIN_LOCKED,
+        ] {
+            assert_eq!(p11.login(session, CKU_SO, b"wrong"), CKR_PIN_INCORRECT);
+            assert_eq!(state(), expected);
+        }
+        assert_eq!(p11.login(session, CKU_SO, SO_PIN), CKR_PIN_LOCKED);
+        assert_eq!(c!(p11.C_CloseSession(session)), CKR_OK);
+        assert_eq!(p11.init_token(0, "again"), CKR_PIN_LOCKED);
+        // The user is as before.
+        assert_eq!(p11.login(p11.open(0), CKU_USER, USER_PIN), CKR_OK);
+    }
+
+    /// The PIN of a CKA_ALWAYS_AUTHENTICATE key counts as any other; when it is locked, the user is logged out.
+    fn a_context_login_that_locks_logs_out(place) {
+        place.configure("[[slot]]\npath = 'token'\npin-tries = 2\n");
+        let p11 = place.load();
+        let session = p11.user_session();
+        let public = Template::new().bytes(CKA_EC_PARAMS, ED25519);
+        let private = Template::new().flag(CKA_ALWAYS_AUTHENTICATE, true).flag(CKA_SIGN, true);
+        let (_, key) = p11.generate_pair(session, plain(CKM_EC_EDWARDS_KEY_PAIR_GEN), &public, &private).unwrap();
+        assert_eq!(p11.sign_init(session, plain(CKM_EDDSA), key), Ok(()));
+        assert_eq!(p11.login(session, CKU_CONTEXT_SPECIFIC, b"wrong 1"), CKR_PIN_INCORRECT);
+        assert_eq!(p11.state(session), CKS_RW_USER_FUNCTIONS);
+        assert_eq!(p11.login(session, CKU_CONTEXT_SPECIFIC, b"wrong 2"), CKR_PIN_INCORRECT);
+        assert_eq!(user_state(&p11), CKF_USER_PIN_LOCKED);
+        assert_eq!(p11.login(session, CKU_CONTEXT_SPECIFIC, USER_PIN), CKR_PIN_LOCKED);
+        assert_eq!(p11.state(session), CKS_RW_PUBLIC_SESSION);
+        assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_PIN_LOCKED);
     }
 
     fn a_right_pin_resets_the_count(place) {
