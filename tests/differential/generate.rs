@@ -124,6 +124,8 @@ impl Model {
         // Mostly objects that can be made in this state.
         let private = if random.once_in(10) { random.once_in(2) } else { self.logged_in };
         let mut case = "";
+        // With a login both would make it, and differ later in who may use it.
+        let private = private || (sort.has_secret() && token && self.logged_in);
         if sort.has_secret() && token && !private {
             case = "a secret on the token that is not private";
         }
@@ -153,7 +155,10 @@ impl Model {
         }
         let mut case = "";
         match random.below(6) {
-            0 => template.push((CKA_TOKEN, vec![u8::from(random.once_in(2))])),
+            0 => {
+                let token = !sort.has_secret() && random.once_in(2);
+                template.push((CKA_TOKEN, vec![u8::from(token)]));
+            }
             1 => {
                 template.push((CKA_PRIVATE, vec![u8::from(random.once_in(2))]));
                 case = "a copy with another CKA_PRIVATE";
