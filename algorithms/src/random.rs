@@ -1,10 +1,25 @@
 //! Randomness from the operating system.
 
+use std::{fs::OpenOptions, io::Write, os::unix::fs::FileTypeExt};
+
 use crate::{Error, SecretBytes, engine::os};
 
 /// Fills `out` from the operating system's generator (getrandom(2)).
 pub fn fill(out: &mut [u8]) -> Result<(), Error> {
     os::random(out)
+}
+
+/// Stirs `seed` into the operating system's generator, which every process draws from. It is not counted as
+/// randomness, so a bad seed makes nothing worse. [`Error::EngineFailed`] where the system offers no way.
+pub fn stir(seed: &[u8]) -> Result<(), Error> {
+    let stir = || {
+        let mut device = OpenOptions::new().write(true).open("/dev/urandom")?;
+        if !device.metadata()?.file_type().is_char_device() {
+            return Err(std::io::ErrorKind::Unsupported.into());
+        }
+        device.write_all(seed)
+    };
+    stir().map_err(|_: std::io::Error| Error::EngineFailed)
 }
 
 /// `len` fresh secret bytes.
@@ -22,6 +37,12 @@ pub fn array<const N: usize>() -> Result<[u8; N], Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seeds_are_taken() {
+        assert_eq!(stir(&[]), Ok(()));
+        assert_eq!(stir(&[7; 5000]), Ok(()));
+    }
 
     #[test]
     fn two_draws_differ() {

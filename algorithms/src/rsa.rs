@@ -51,7 +51,7 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// A new key of `bits` with the big-endian public exponent given (odd, 65537 or above, at most 33 bits; otherwise
+    /// A new key of `bits` with the big-endian public exponent given (odd, 65537 or above, at most 32 bits; otherwise
     /// [`Error::ParameterInvalid`]). `bits` is a multiple of 128 in [`MODULUS_BITS`], because AWS-LC rounds down to
     /// one; otherwise [`Error::KeySizeRange`].
     pub fn generate(bits: u32, public_exponent: &[u8]) -> Result<Self, Error> {
@@ -60,7 +60,7 @@ impl PrivateKey {
         }
         let exponent = without_zeros(public_exponent);
         let value = exponent.iter().take(8).fold(0, |value: u64, &byte| value << 8 | u64::from(byte));
-        if exponent.len() > 5 || value % 2 == 0 || !(65537..1 << 33).contains(&value) {
+        if exponent.len() > 4 || value % 2 == 0 || value < 65537 {
             return Err(Error::ParameterInvalid);
         }
         Self::complete(Rsa::generate(bits, exponent)?)

@@ -146,8 +146,18 @@ fn rsa_sizes_and_exponents() {
     for bits in [0, 1024, 2047, 2049, 2056, 4224, 8192, u32::MAX] {
         assert_eq!(rsa::PrivateKey::generate(bits, &[1, 0, 1]).err(), Some(Error::KeySizeRange), "{bits}");
     }
-    for exponent in [&[][..], &[0], &[1], &[3], &[1, 0, 0], &[1, 0, 2], &[2, 0, 0, 0, 1], &[1; 6], &[1; 100]]
-    {
+    for exponent in [
+        &[][..],
+        &[0],
+        &[1],
+        &[3],
+        &[1, 0, 0],
+        &[1, 0, 2],
+        &[1, 0, 0, 0, 1],
+        &[2, 0, 0, 0, 1],
+        &[1; 6],
+        &[1; 100],
+    ] {
         assert_eq!(
             rsa::PrivateKey::generate(2048, exponent).err(),
             Some(Error::ParameterInvalid),

@@ -117,7 +117,11 @@ isolated! {
         }
         assert_ne!(first, second);
         assert_eq!(c!(p11.C_GenerateRandom(session, null_mut(), 0)), CKR_OK);
-        assert_eq!(c!(p11.C_SeedRandom(session, first.as_mut_ptr(), 32)), CKR_RANDOM_SEED_NOT_SUPPORTED);
+        assert_eq!(c!(p11.C_SeedRandom(session, first.as_mut_ptr(), 32)), CKR_OK);
+        assert_eq!(c!(p11.C_SeedRandom(session, null_mut(), 0)), CKR_OK);
+        assert_eq!(c!(p11.C_SeedRandom(session, null_mut(), 32)), CKR_ARGUMENTS_BAD);
+        assert_eq!(c!(p11.C_GenerateRandom(session, second.as_mut_ptr(), 32)), CKR_OK);
+        assert_ne!(first, second);
     }
 
     fn no_validation_is_claimed(place) {

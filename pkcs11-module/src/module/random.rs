@@ -7,10 +7,11 @@ use crate::{
 };
 
 impl Module {
-    /// C_SeedRandom: the operating system needs no seed, CKR_RANDOM_SEED_NOT_SUPPORTED.
-    pub fn seed_random(&self, session: SessionHandle, _seed: &[u8]) -> Result<()> {
+    /// C_SeedRandom: stirs the seed into the operating system's generator; CKR_RANDOM_SEED_NOT_SUPPORTED where that
+    /// has no device to write to.
+    pub fn seed_random(&self, session: SessionHandle, seed: &[u8]) -> Result<()> {
         self.session(session)?;
-        Err(Error::RandomSeedNotSupported)
+        algorithms::random::stir(seed).map_err(|_| Error::RandomSeedNotSupported)
     }
 
     /// C_GenerateRandom.

@@ -69,6 +69,17 @@ fn may_wrap(wrapping: &Attributes, key: &Attributes, kind: ObjectKind) -> Result
         let why = format_args!("CKA_WRAP_WITH_TRUSTED is true and the wrapping key has no CKA_TRUSTED");
         return Err(because(Error::KeyNotWrappable, why));
     }
+    // The wrapped form says nothing of these, so whoever unwraps it would have the key without them.
+    let restricted = [ck::CKA_ALWAYS_AUTHENTICATE, ck::CKA_ALLOWED_MECHANISMS]
+        .into_iter()
+        .find(|attribute| !matches!(key.value(*attribute), None | Some(Value::Bool(false))));
+    if let Some(attribute) = restricted
+        && !wrapping.flag(ck::CKA_TRUSTED)
+    {
+        let why =
+            format_args!("attribute {attribute:#x} would be lost, and the wrapping key has no CKA_TRUSTED");
+        return Err(because(Error::KeyNotWrappable, why));
+    }
     match wrapping.value(ck::CKA_WRAP_TEMPLATE) {
         Some(Value::Template(template)) if !key.matches(template) => {
             let why = format_args!("the key does not match the wrapping key's CKA_WRAP_TEMPLATE");

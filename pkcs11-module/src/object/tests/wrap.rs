@@ -174,6 +174,15 @@ fn who_may_be_wrapped() {
     let key = fixture.created(&aes_key().and(&extractable()));
     let stays = fixture.created(&aes_key());
     let only_trusted = fixture.created(&aes_key().and(&extractable()).bool(ck::CKA_WRAP_WITH_TRUSTED, true));
+    let only_kwp = aes_key().and(&extractable()).ulong(ck::CKA_ALLOWED_MECHANISMS, ck::CKM_AES_KEY_WRAP_KWP);
+    let only_kwp = fixture.created(&only_kwp);
+    let (_, asks_for_the_pin) = fixture
+        .generate_pair(
+            ck::CKM_EC_EDWARDS_KEY_PAIR_GEN,
+            &Made::default().bytes(ck::CKA_EC_PARAMS, ED25519),
+            &extractable().bool(ck::CKA_ALWAYS_AUTHENTICATE, true),
+        )
+        .expect("a key pair");
     let short = fixture.created(
         &super::key(ck::CKO_SECRET_KEY, ck::CKK_GENERIC_SECRET)
             .bytes(ck::CKA_VALUE, b"abc")
@@ -195,6 +204,8 @@ fn who_may_be_wrapped() {
     let cases = [
         ("unextractable", key_wrap(), by, stays, KeyUnextractable),
         ("with trusted only", key_wrap(), by, only_trusted, KeyNotWrappable),
+        ("would lose CKA_ALLOWED_MECHANISMS", key_wrap(), by, only_kwp, KeyNotWrappable),
+        ("would lose CKA_ALWAYS_AUTHENTICATE", key_wrap(), by, asks_for_the_pin, KeyNotWrappable),
         ("outside the template", key_wrap(), picky, key, KeyHandleInvalid),
         ("public key", key_wrap(), by, public, KeyNotWrappable),
         ("no key", key_wrap(), by, data, KeyHandleInvalid),
@@ -221,6 +232,8 @@ fn who_may_be_wrapped() {
     fixture.log_in(Some(Role::User));
     let wrapped = fixture.wrap(key_wrap(), trusted, only_trusted).expect("under a trusted key");
     assert!(fixture.wrap(kwp(), trusted, only_trusted).is_ok());
+    assert!(fixture.wrap(kwp(), trusted, only_kwp).is_ok());
+    assert!(fixture.wrap(kwp(), trusted, asks_for_the_pin).is_ok());
     assert!(fixture.unwrap(key_wrap(), trusted, &wrapped, &aes()).is_ok());
     // Mechanisms that a hostile user could make show what a trusted key wrapped: by an IV used twice, by cut ciphertexts.
     for call in [gcm(b""), cbc_pad()] {
