@@ -59,10 +59,14 @@ impl fmt::Display for StoreError {
             Self::TokenReplaced => f.write_str("the token was initialised anew since login"),
             Self::NotFound => f.write_str("no such object"),
             Self::Changed => f.write_str("the object was changed by somebody else at the same time"),
-            Self::ReadOnly => f.write_str("the store cannot be written"),
-            Self::Full => f.write_str("no room is left for the store"),
-            Self::Busy => f.write_str("the store stayed locked by another process"),
-            Self::NewerFormat => f.write_str("the store was written by a newer version"),
+            Self::ReadOnly => f.write_str("the store cannot be written: its disk or directory is read-only"),
+            Self::Full => f.write_str("no room is left on the store's disk; make some, and try again"),
+            Self::Busy => {
+                f.write_str("another process kept the store locked; try again, or end that process")
+            }
+            Self::NewerFormat => f.write_str(
+                "the store was written by a newer version of Trellis; use that version, or restore a backup",
+            ),
             Self::Damaged(what) => write!(f, "the store is damaged: {what}"),
             Self::Permissions(what) => write!(f, "unsafe permissions: {what}"),
             Self::Unsupported => f.write_str("this store does not support that"),

@@ -5,6 +5,7 @@
 mod abuse;
 mod arguments;
 mod ciphers;
+mod damage;
 mod exports;
 mod fork;
 mod fork_depth;
