@@ -1,6 +1,6 @@
 # The only door: every way to build, test and measure the project is a target here.
 .DEFAULT_GOAL := help
-.PHONY: help quickstart build test interop bench fuzz lint clean
+.PHONY: help quickstart build install uninstall test interop bench fuzz lint clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -10,6 +10,12 @@ quickstart: ## from nothing to a token with two keys, two signatures and what to
 
 build: ## the release module and command, in target/release/
 	@scripts/build.sh
+
+install: ## the module and command for every user of this machine, after build (PREFIX=/usr/local, DESTDIR=)
+	@scripts/install.sh install
+
+uninstall: ## takes away what install put there
+	@scripts/install.sh uninstall
 
 test: ## every test that runs on this machine, with the clients of the distribution
 	@scripts/test.sh

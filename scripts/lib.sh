@@ -5,8 +5,9 @@
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 TRELLIS_CACHE=${TRELLIS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/trellis}
 target=${CARGO_TARGET_DIR:-$top/target}
-TRELLIS_MODULE=${TRELLIS_MODULE:-$target/release/libtrellis_pkcs11.so}
-TRELLIS_CLI=${TRELLIS_CLI:-$target/release/trellis}
+# What was built here, whatever module the caller's environment names.
+TRELLIS_MODULE=$target/release/libtrellis_pkcs11.so
+TRELLIS_CLI=$target/release/trellis
 export TRELLIS_CACHE TRELLIS_MODULE TRELLIS_CLI
 mkdir -p "$TRELLIS_CACHE"
 TRELLIS_CACHE=$(cd "$TRELLIS_CACHE" && pwd)

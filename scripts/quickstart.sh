@@ -4,7 +4,6 @@
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-umask 077
 
 token=quickstart
 data=${XDG_DATA_HOME:-$HOME/.local/share}/trellis
@@ -13,6 +12,10 @@ work=$data/quickstart
 pin=$config/$token.pin
 so_pin=$config/$token.so-pin
 trellis=$TRELLIS_CLI
+# Where the usual slot has another token already, this one gets a configuration with a slot of its own.
+own_config=$config/quickstart.toml
+# The tools are to find what was built here.
+export TRELLIS_MODULE
 
 main() {
     say "Debian packages"
@@ -20,7 +23,9 @@ main() {
     say "Release module and command (the first time takes minutes)"
     "$top/scripts/build.sh"
     say "Token"
+    umask 077
     mkdir -p "$data" "$config" "$work"
+    if [[ -e $own_config ]]; then export TRELLIS_CONF=$own_config; fi
     make_token
     make_key ml-dsa-65
     make_key ed25519
@@ -39,6 +44,7 @@ make_token() {
             echo "token \"$token\" is there already"
             ;;
         4)
+            has_free_slot || use_own_slot
             make_pin "$so_pin"
             make_pin "$pin"
             "$trellis" token init --label "$token" --so-pin-source "file:$so_pin" --pin-source "file:$pin"
@@ -49,6 +55,17 @@ make_token() {
             ;;
     esac
     echo "its PIN is in $pin, the PIN that resets it in $so_pin; only you can read them"
+}
+
+has_free_slot() {
+    "$trellis" --json token list | python3 -c 'import json, sys
+sys.exit(all(token["initialized"] for token in json.load(sys.stdin)["tokens"]))'
+}
+
+use_own_slot() {
+    printf '[[slot]]\nid = 1\nstore = "embedded"\npath = "%s"\ndescription = "quickstart"\n' "$work/token" >"$own_config"
+    export TRELLIS_CONF=$own_config
+    echo "the usual slot has another token, which stays as it is; this one is configured by $own_config"
 }
 
 # 128 random bits, in a file that only its owner can read.
@@ -98,7 +115,9 @@ sign_and_verify() {
 }
 
 next_steps() {
+    # p11-kit reads no configuration of its user for root.
     local proxy_dir=${XDG_CONFIG_HOME:-$HOME/.config}/pkcs11/modules
+    [[ $(id -u) != 0 ]] || proxy_dir=/etc/pkcs11/modules
     sed -e "s|^pkcs11-module-path.*|pkcs11-module-path = $TRELLIS_MODULE|" \
         -e "s|^pkcs11-module-token-pin.*|pkcs11-module-token-pin = file:$pin|" \
         "$top/packaging/openssl/provider.cnf" >"$config/openssl.cnf"
@@ -107,7 +126,8 @@ next_steps() {
 == Ready. What to type next
   export TRELLIS_MODULE=$TRELLIS_MODULE
   export PIN=\$(cat $pin)
-
+${TRELLIS_CONF:+  export TRELLIS_CONF=$TRELLIS_CONF
+}
 trellis
   $trellis key list --token $token --pin-source file:$pin
   $trellis doctor
@@ -116,8 +136,9 @@ pkcs11-tool
 OpenSSL 3.6 with pkcs11-provider 1.3 (an older OpenSSL has no ML-DSA; packaging/openssl/ says what it can do)
   OPENSSL_CONF=$config/openssl.cnf openssl req -x509 -subj /CN=me -out me.pem \\
       -key 'pkcs11:token=$token;object=ml-dsa-65;type=private'
-ssh, 10.1 or newer for Ed25519 keys
-  ssh-keygen -D \$TRELLIS_MODULE                    # the line for authorized_keys
+ssh (before 10.1 it takes no Ed25519 keys from a token; the first line makes one that it does take)
+  $trellis key generate --algorithm p256 --label ssh --token $token --pin-source file:$pin
+  ssh-keygen -D \$TRELLIS_MODULE                    # the lines for authorized_keys
   ssh -I \$TRELLIS_MODULE user@host
 p11-kit, for GnuTLS and all that use it
   mkdir -p $proxy_dir

@@ -13,7 +13,8 @@ export PIN
 # The PIN goes through the environment: a command line can be read by every user of the machine.
 tool() { pkcs11-tool --module "$TRELLIS_MODULE" --token-label "$token" --login --pin env:PIN "$@"; }
 
-if ! tool --list-objects --type privkey --id "$id" | grep -q "^Private Key Object"; then
+# pkcs11-tool lists every private key, whatever --id says.
+if ! tool --list-objects --type privkey | grep -qiE "^ +ID: +$id$"; then
     tool --keypairgen --key-type EC:prime256v1 --id "$id" --label "example-$id" --usage-sign
 fi
 public=$(mktemp)

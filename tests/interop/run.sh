@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # run.sh [CASE.sh...]: runs the interop cases, or those named, in the Debian forky root file system that root.sh makes:
-# the newest clients, of which some know ML-DSA. $TRELLIS_MODULE and $TRELLIS_CLI are copied into it.
+# the newest clients, of which some know ML-DSA. What `make build` made is copied into it.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
 . "$here/../../scripts/lib.sh"
 
 if [[ $(id -u) != 0 ]]; then
-    as_root=(sudo "TRELLIS_CACHE=$TRELLIS_CACHE" "TRELLIS_MODULE=$TRELLIS_MODULE" "TRELLIS_CLI=$TRELLIS_CLI" "CI=${CI:-}"
+    as_root=(sudo "TRELLIS_CACHE=$TRELLIS_CACHE" "CARGO_TARGET_DIR=$target" "CI=${CI:-}"
         "TRELLIS_SUMMARY=${TRELLIS_SUMMARY:-}" "$here/run.sh" "$@")
     sudo -n true 2>/dev/null && exec "${as_root[@]}"
     die "only root can make and enter the root file system that these tests run in; type: ${as_root[*]}"
@@ -22,10 +22,9 @@ exec 9>"$TRELLIS_CACHE/forky/lock"
 flock 9
 project=/opt/trellis
 rm -rf "$root$project"
-mkdir -p "$root$project/lib" "$root$project/bin"
-cp "$(realpath "$TRELLIS_MODULE")" "$root$project/lib/libtrellis_pkcs11.so"
-cp "$(realpath "$TRELLIS_CLI")" "$root$project/bin/trellis"
-cp -r "$top/packaging" "$top/examples" "$root$project/"
+mkdir -p "$root$project/target/release"
+cp "$(realpath "$TRELLIS_MODULE")" "$(realpath "$TRELLIS_CLI")" "$root$project/target/release/"
+cp -r "$top/packaging" "$top/examples" "$top/scripts" "$root$project/"
 mkdir "$root$project/tests"
 cp -r "$top/tests/clients" "$top/tests/interop" "$root$project/tests/"
 
@@ -38,7 +37,8 @@ cases+=(tests/interop/cases/*.sh)
 summary=$root/var/tmp/summary
 rm -f "$summary"
 rc=0
-"$here/enter.sh" "$root" env MODULE=$project/lib/libtrellis_pkcs11.so CLI=$project/bin/trellis CI="${CI:-}" \
+"$here/enter.sh" "$root" env MODULE=$project/target/release/libtrellis_pkcs11.so \
+    CLI=$project/target/release/trellis CI="${CI:-}" \
     TRELLIS_SUMMARY=/var/tmp/summary sh -c 'cd /opt/trellis && exec tests/clients/run.sh interop "$@"' sh "${cases[@]}" || rc=$?
 [[ -z ${TRELLIS_SUMMARY:-} || ! -f $summary ]] || cat "$summary" >>"$TRELLIS_SUMMARY"
 exit "$rc"

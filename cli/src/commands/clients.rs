@@ -1,5 +1,6 @@
 //! For `trellis doctor`: the PKCS#11 clients of this machine, and what each can do with a Trellis token.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -100,7 +101,10 @@ fn openssl() -> Check {
 
 /// Whether p11-kit, and with it GnuTLS and many desktop programs, knows the module.
 fn p11_kit() -> Check {
-    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".config/pkcs11/modules"));
+    // It reads no configuration of its user for root.
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0);
+    let home = std::env::var_os("HOME").filter(|_| !is_root);
+    let home = home.map(|home| Path::new(&home).join(".config/pkcs11/modules"));
     let folders = [Some("/usr/share/p11-kit/modules".into()), Some("/etc/pkcs11/modules".into()), home];
     for folder in folders.into_iter().flatten() {
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
@@ -116,7 +120,11 @@ fn p11_kit() -> Check {
     Check::warning(
         "p11-kit",
         "the Trellis module is not registered, so GnuTLS and desktop programs do not find it by themselves",
-        "put packaging/p11-kit/trellis.module into /usr/share/p11-kit/modules or ~/.config/pkcs11/modules",
+        if is_root {
+            "put packaging/p11-kit/trellis.module into /etc/pkcs11/modules, as `make install` does"
+        } else {
+            "put packaging/p11-kit/trellis.module into /etc/pkcs11/modules or ~/.config/pkcs11/modules"
+        },
     )
 }
 

@@ -8,6 +8,8 @@ head -c 3000 /dev/urandom >message
 head -c 3000 /dev/urandom >other
 
 shell() { bash "$PROJECT/examples/shell/sign.sh" examples "$@"; }
+# A key that is there already is not mistaken for the one to use.
+check "another key" user --keypairgen --key-type EC:prime256v1 --id 77 --label another
 check_output "the shell script signs and OpenSSL verifies" "Verified OK" shell 5e11 message shell.sig
 check_output "again with the same key" "Verified OK" shell 5e11 message shell2.sig
 

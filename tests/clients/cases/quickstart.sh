@@ -14,7 +14,9 @@ check_output "so is the token's folder" "^700$" stat -c %a .local/share/trellis/
 cp -r .config/trellis before
 cp .local/share/trellis/quickstart/ml-dsa-65.pem before.pem
 
-check_output "it runs again" 'token "quickstart" is there already' quickstart
+# Another module in the environment is none of its business.
+check_output "it runs again" 'token "quickstart" is there already' env TRELLIS_MODULE=/usr/lib/softhsm/libsofthsm2.so \
+    make --no-print-directory -C "$PROJECT" quickstart
 cp output second
 check "with the same PINs" cmp before/quickstart.pin .config/trellis/quickstart.pin
 check "and the same keys" cmp before.pem .local/share/trellis/quickstart/ml-dsa-65.pem
@@ -33,3 +35,15 @@ mkdir -p target/release
 ln -s "$CLI" target/release/trellis
 cp "$PROJECT/README.md" .
 check_output "and works" "valid" bash -euo pipefail readme.sh
+
+# Somebody whose usual slot has a token of their own keeps it.
+export HOME=$WORK/other
+mkdir "$HOME"
+check "another user has a token" env SO_PIN=officer PIN=user-pin "$CLI" token init --label mine --so-pin-source env:SO_PIN --pin-source env:PIN
+check_output "quickstart leaves it alone" "which stays as it is" quickstart
+cp output third
+check_output "and makes its own" "export TRELLIS_CONF=$HOME/.config/trellis/quickstart.toml" cat third
+check_output "which the configuration names" "ml-dsa-65" env "TRELLIS_CONF=$HOME/.config/trellis/quickstart.toml" \
+    "$CLI" key list --token quickstart --pin-source "file:$HOME/.config/trellis/quickstart.pin"
+check_output "the other is as it was" "mine" "$CLI" token list
+check_output "it runs again" 'token "quickstart" is there already' quickstart
