@@ -22,8 +22,15 @@ lint() { # NAME COMMAND...
 }
 shell_scripts() { git ls-files '*.sh' .ci/run | xargs shellcheck -x; }
 
-lint rustfmt cargo fmt --all --check
-lint clippy cargo clippy --workspace --all-targets --quiet -- -D warnings
+# fuzz/ is a workspace of its own.
+formatted() { cargo fmt --all --check && cargo fmt --manifest-path fuzz/Cargo.toml --check; }
+without_warnings() {
+    cargo clippy --workspace --all-targets --quiet -- -D warnings &&
+        CARGO_TARGET_DIR=$TRELLIS_CACHE/fuzz-lint cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --quiet -- -D warnings
+}
+
+lint rustfmt formatted
+lint clippy without_warnings
 lint cargo-deny "$tools/bin/cargo-deny" --locked check -A unused-wrapper bans licenses sources
 echo "Advisories are not checked here: that needs the advisory database, a git repository outside the package registry."
 echo "With access to it, type: $tools/bin/cargo-deny check advisories"

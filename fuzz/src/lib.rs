@@ -2,6 +2,11 @@
 //! memory is laid out in blocks of exactly its length ([`Template`], [`Parameter`]), so that the address sanitizer
 //! sees every read past an end; and the module is called through its C functions ([`Module`]).
 
+#![expect(
+    clippy::macro_metavars_in_unsafe,
+    reason = "a call is unsafe because of what its arguments point to"
+)]
+
 mod choices;
 mod module;
 mod parameter;

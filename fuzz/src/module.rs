@@ -31,7 +31,7 @@ pub struct Module {
 #[derive(Debug, Clone)]
 pub struct Keys(pub Vec<ck::CK_OBJECT_HANDLE>);
 
-/// Calls a function of the list by name: `call!(module, C_Sign(session, ...))`.
+/// Calls a function of the list by name: `call!(module, C_Sign(session, ...))`. The arguments are plain values.
 #[macro_export]
 macro_rules! call {
     ($module:expr, $function:ident($($argument:expr),* $(,)?)) => {{

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
@@ -64,11 +65,13 @@ fn is_root() -> bool {
 
 /// Whether this system lets its users have a mount namespace. Where not, the tests that need one say so: the limit on
 /// file sizes and the modes are tested everywhere.
-fn can_mount() -> bool {
+fn can_mount(test: &str) -> bool {
     let mount = ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"];
     let can = Command::new("unshare").args(mount).output().is_ok_and(|out| out.status.success());
-    if !can {
-        eprintln!("not tested: this system has no mount namespaces for users");
+    // The test program hides what a passing test prints, so `make test` has a file for what could not run.
+    if !can && let Some(path) = std::env::var_os("TRELLIS_TESTS_NOT_RUN") {
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        writeln!(file, "{test}: this system has no mount namespaces for its users").unwrap();
     }
     can
 }
@@ -142,7 +145,7 @@ fn fill(base: &Path) {
 
 #[test]
 fn a_full_disk() {
-    if can_mount() {
+    if can_mount("a_full_disk") {
         let base = tempfile::tempdir().unwrap();
         // The mount goes with the namespace, and that with the child.
         let mount = "mount -t tmpfs -o size=1500k,mode=700 tmpfs \"$1\"";
@@ -201,7 +204,7 @@ fn strange(directory: &Path) {
 
 #[test]
 fn a_read_only_medium() {
-    if can_mount() {
+    if can_mount("a_read_only_medium") {
         let mount = "mount --bind \"$1\" \"$1\"; mount -o remount,ro,bind \"$1\"";
         let script = format!(
             "exec unshare -rm sh -ec '{mount}; exec \"$2\" --exact media::child --nocapture --test-threads=1' sh \"$1\" \"$2\""
