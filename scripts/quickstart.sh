@@ -19,7 +19,11 @@ export TRELLIS_MODULE
 
 main() {
     say "Debian packages"
-    need_packages opensc openssl
+    # All at once, so that whoever is not root is asked once.
+    local packages=(opensc openssl)
+    command -v cc >/dev/null || packages+=(gcc libc6-dev)
+    python3 -c "import ensurepip, venv" 2>/dev/null || packages+=(python3-venv)
+    need_packages "${packages[@]}"
     say "Release module and command (the first time takes minutes)"
     "$top/scripts/build.sh"
     say "Token"
