@@ -30,7 +30,7 @@ unset TRELLIS_LOG
 echo 'colour = "green"' | cat - trellis.toml >unknown.toml
 # Nothing is logged that nobody asked for, and then it goes to standard error.
 printf '[[slot]]\npath = "%s"\n' "$WORK/lib/default" >quiet.toml
-wrong() { TRELLIS_CONF=$WORK/quiet.toml pkcs11-tool --module "$MODULE" --login --pin wrong-pin --list-objects 2>&1 >/dev/null || true; }
+wrong() { TRELLIS_CONF=$WORK/quiet.toml pkcs11-tool --module "$MODULE" --login --pin wrong-pin --list-objects 2>&1; true; }
 silent() { [[ $(wrong) != *"trellis["* ]]; }
 check "it is silent unless told" silent
 check_output "and otherwise says it on standard error" "trellis\[[0-9]+\] warn: .*wrong PIN" env TRELLIS_LOG=warn bash -c "$(declare -f wrong); wrong"
