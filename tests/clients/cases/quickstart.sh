@@ -27,6 +27,8 @@ check_output "what it says to type works: pkcs11-tool" "ed25519" \
     pkcs11-tool --module "$TRELLIS_MODULE" --token-label quickstart --login --pin env:PIN --list-objects
 check_output "what it says to type works: trellis" "ml-dsa-65" \
     "$CLI" key list --token quickstart --pin-source "file:$WORK/.config/trellis/quickstart.pin"
+grep -A2 "^ssh " first | tail -n 2 >ssh.sh
+check_output "what it says to type works: ssh" "^ecdsa-sha2-nistp256 " bash -euo pipefail ssh.sh
 
 # The README's own example, typed as it stands: the second of its sh blocks.
 awk '/^```/ { inside = !inside && /^```sh/ && ++block == 2; next } inside' "$PROJECT/README.md" >readme.sh

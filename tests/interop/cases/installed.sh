@@ -17,6 +17,8 @@ trellis=/usr/local/bin/trellis
 check_output "the command finds the module" "/usr/local/lib/pkcs11/libtrellis_pkcs11.so" "$trellis" doctor
 check_output "p11-kit finds it" "^module: trellis" p11-kit list-modules
 check_output "a user may use it" "^ok +module +loads" setpriv --reuid=65534 --clear-groups env HOME=/nonexistent "$trellis" doctor
+check_output "who may lock no memory is told" "^warning +memory locking" prlimit --memlock=0 \
+    setpriv --reuid=65534 --clear-groups env HOME=/nonexistent "$trellis" doctor
 check "bash has a completion" grep -q trellis /usr/local/share/bash-completion/completions/trellis
 check "no example names another place" sh -c '! grep -r x86_64-linux-gnu/pkcs11 /usr/local/share/doc/trellis'
 
