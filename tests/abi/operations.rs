@@ -54,6 +54,37 @@ fn sign(p11: &Raw, session: CK_SESSION_HANDLE, buffer: &mut [u8]) -> (CK_RV, CK_
 }
 
 isolated! {
+    /// No mechanism of ours recovers what was signed.
+    fn recovering_is_no_mechanisms_business(place) {
+        let p11 = place.load();
+        let (session, public, private) = with_key(&p11, CK_FALSE);
+        let mut mechanism = eddsa();
+        let (mut out, mut len) = ([0; 64], 64);
+        assert_eq!(c!(p11.C_SignRecoverInit(session, &raw mut mechanism, private)), CKR_MECHANISM_INVALID);
+        assert_eq!(c!(p11.C_VerifyRecoverInit(session, &raw mut mechanism, public)), CKR_MECHANISM_INVALID);
+        let message = MESSAGE.as_ptr().cast_mut();
+        let rv = c!(p11.C_SignRecover(session, message, 7, out.as_mut_ptr(), &raw mut len));
+        assert_eq!(rv, CKR_OPERATION_NOT_INITIALIZED);
+        let rv = c!(p11.C_VerifyRecover(session, message, 7, out.as_mut_ptr(), &raw mut len));
+        assert_eq!(rv, CKR_OPERATION_NOT_INITIALIZED);
+    }
+
+    /// C_SessionCancel ends the signing or verifying of messages, each by its own flag alone.
+    fn message_operations_are_cancelled(place) {
+        let p11 = place.load();
+        let (session, public, private) = with_key(&p11, CK_FALSE);
+        let mut mechanism = eddsa();
+        assert_eq!(c!(p11.C_MessageSignInit(session, &raw mut mechanism, private)), CKR_OK);
+        assert_eq!(c!(p11.C_MessageVerifyInit(session, &raw mut mechanism, public)), CKR_OK);
+        assert_eq!(c!(p11.C_SessionCancel(session, CKF_SIGN | CKF_VERIFY)), CKR_OK);
+        assert_eq!(c!(p11.C_MessageSignInit(session, &raw mut mechanism, private)), CKR_OPERATION_ACTIVE);
+        assert_eq!(c!(p11.C_SessionCancel(session, CKF_MESSAGE_SIGN)), CKR_OK);
+        assert_eq!(c!(p11.C_MessageSignFinal(session)), CKR_OPERATION_NOT_INITIALIZED);
+        assert_eq!(c!(p11.C_MessageVerifyInit(session, &raw mut mechanism, public)), CKR_OPERATION_ACTIVE);
+        assert_eq!(c!(p11.C_SessionCancel(session, CKF_MESSAGE_VERIFY)), CKR_OK);
+        assert_eq!(c!(p11.C_MessageVerifyFinal(session)), CKR_OPERATION_NOT_INITIALIZED);
+    }
+
     fn length_query_small_buffer_signature(place) {
         let p11 = place.load();
         let (session, _, private) = with_key(&p11, CK_FALSE);
