@@ -30,9 +30,11 @@ pub enum StoreError {
     Busy,
     /// The store was written by a newer version of this software.
     NewerFormat,
-    /// The store, or one record of it, is damaged or was altered from outside. The text names what and where.
+    /// The store, or one record of it, is damaged or was altered from outside. The text names what and where, and may
+    /// end in a remedy after `; `.
     Damaged(String),
-    /// The store's files belong to somebody else or may be read by others. The text names file and remedy.
+    /// The store's files belong to somebody else or may be read by others. The text names the file, and after the last
+    /// `; ` the remedy.
     Permissions(String),
     /// The key or operation is one that this store does not do.
     Unsupported,
@@ -40,6 +42,8 @@ pub enum StoreError {
     Algorithm(algorithms::Error),
     /// The device or the file system failed. The text names the operation and the cause.
     Device(String),
+    /// A backup file cannot be read or written, is damaged, or is none. The text names file and cause.
+    Backup(String),
 }
 
 impl From<algorithms::Error> for StoreError {
@@ -72,6 +76,7 @@ impl fmt::Display for StoreError {
             Self::Unsupported => f.write_str("this store does not support that"),
             Self::Algorithm(error) => error.fmt(f),
             Self::Device(what) => write!(f, "the store failed: {what}"),
+            Self::Backup(what) => f.write_str(what),
         }
     }
 }

@@ -63,6 +63,11 @@ pub trait KeyStore: Debug + Send + Sync {
     /// What the token says of itself, read afresh.
     fn description(&self) -> Result<Description, StoreError>;
 
+    /// What will stop changes, though the store can be described: a disk without room, a folder that cannot be made.
+    fn obstacle(&self) -> Option<StoreError> {
+        None
+    }
+
     /// What needs no PIN: records with CKA_PRIVATE false.
     fn public(&self) -> &dyn Objects;
 

@@ -147,9 +147,12 @@ fn a_backup_is_read_by_the_page() {
     let file = base.path().join("backup");
     store.admin().unwrap().backup(&file, &Pin::presented(b"passphrase")).unwrap();
     let bytes = fs::read(&file).unwrap();
-    let (head, chunks) = bytes.split_at(44);
-    assert_eq!(&head[..16], b"trellis backup 1");
+    let (head, rest) = bytes.split_at(44);
+    let (check, chunks) = rest.split_at(16);
+    assert_eq!(&head[..16], b"trellis backup 2");
     let key = argon2id(b"passphrase", &head[16..28], &head[28..]);
+    let nothing = aes::open(&key, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2], head, check).unwrap();
+    assert!(nothing.expose().is_empty());
     let mut database = Vec::new();
     let last = chunks.chunks(65_552).count() - 1;
     for (number, chunk) in chunks.chunks(65_552).enumerate() {

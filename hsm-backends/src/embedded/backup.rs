@@ -15,7 +15,7 @@ use rustix::fs::{CWD, RenameFlags};
 
 use super::{
     fault::{Fault, io_error},
-    files::{create_private, sync_directory},
+    files::{new_private, sync_directory},
     pins::{Cost, PinRow, parse_wrap},
     pool::{Call, SqlPath},
     rows, schema,
@@ -23,9 +23,13 @@ use super::{
 };
 use crate::{Pin, Role, StoreError};
 
-const MAGIC: &[u8; 16] = b"trellis backup 1";
+const MAGIC: &[u8; 16] = b"trellis backup 2";
 const SALT_LEN: usize = 16;
 const HEAD_LEN: usize = MAGIC.len() + 12 + SALT_LEN;
+/// What stands in a nonce's last byte: of a chunk, of the last chunk, and of the check in front of them.
+const MORE: u8 = 0;
+const LAST: u8 = 1;
+const CHECK: u8 = 2;
 /// Plain bytes in each chunk but the last.
 const CHUNK_LEN: usize = 64 << 10;
 const TAG_LEN: usize = 16;
@@ -36,7 +40,7 @@ const ENOSYS: i32 = rustix::io::Errno::NOSYS.raw_os_error();
 /// Writes a new file; an existing one is left alone.
 pub(super) fn write(call: &mut Call<'_>, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
     if path.symlink_metadata().is_ok() {
-        return Err(StoreError::Device(format!("{} exists; choose another name", path.display())));
+        return Err(StoreError::Backup(format!("{} exists already; name another file", path.display())));
     }
     call.files().check()?.ok_or(StoreError::TokenNotInitialized)?;
     let copy = {
@@ -48,15 +52,17 @@ pub(super) fn write(call: &mut Call<'_>, path: &Path, passphrase: &Pin) -> Resul
         scratch
     };
     let partial = Partial::create(path)?;
-    let failed = |error: &io::Error| io_error("write", &partial.path, error);
+    let failed = |error: &io::Error| file_error("write", path, error);
+    let unread = |error: &io::Error| io_error("read", copy.path(), error);
     let head = head(Cost::usual())?;
     let mut sealer = Chunks::new(&head, passphrase)?;
-    let mut input = BufReader::new(File::open(copy.path()).map_err(|error| failed(&error))?);
+    let mut input = BufReader::new(File::open(copy.path()).map_err(|error| unread(&error))?);
     let mut output = BufWriter::new(&partial.file);
     output.write_all(&head).map_err(|error| failed(&error))?;
-    let mut chunk = next_chunk(&mut input, CHUNK_LEN).map_err(|error| failed(&error))?;
+    output.write_all(&sealer.check()?).map_err(|error| failed(&error))?;
+    let mut chunk = next_chunk(&mut input, CHUNK_LEN).map_err(|error| unread(&error))?;
     loop {
-        let next = next_chunk(&mut input, CHUNK_LEN).map_err(|error| failed(&error))?;
+        let next = next_chunk(&mut input, CHUNK_LEN).map_err(|error| unread(&error))?;
         output.write_all(&sealer.seal(&chunk, next.is_empty())?).map_err(|error| failed(&error))?;
         if next.is_empty() {
             break;
@@ -87,7 +93,15 @@ pub(super) fn restore(
     let scratch = call.files().scratch()?;
     decrypt(path, passphrase, scratch.path())?;
     let restored = verify(scratch.path()).map_err(|fault| match fault.into_store_error(call.files()) {
-        StoreError::Damaged(what) => StoreError::Damaged(format!("the backup {}: {what}", path.display())),
+        StoreError::Damaged(what) => StoreError::Backup(format!(
+            "the backup {} is damaged: {}; use another copy of the backup",
+            path.display(),
+            what.trim_end_matches("; restore a backup")
+        )),
+        StoreError::NewerFormat => StoreError::Backup(format!(
+            "the backup {} was made by a newer version; restore it with that version",
+            path.display()
+        )),
         other => other,
     })?;
     if initialized {
@@ -166,31 +180,57 @@ fn verify(path: &Path) -> Result<Token, Fault> {
 }
 
 fn decrypt(path: &Path, passphrase: &Pin, to: &Path) -> Result<(), StoreError> {
-    let failed = |error: &io::Error| io_error("read", path, error);
-    let damaged = |what: &str| StoreError::Damaged(format!("the backup {} {what}", path.display()));
+    let failed = |error: &io::Error| file_error("read", path, error);
+    let unwritten = |error: &io::Error| io_error("write", to, error);
+    let damaged = |what: &str| StoreError::Backup(format!("{} {what}", path.display()));
+    let cut =
+        || damaged("is damaged or cut short, though the passphrase is right; use another copy of the backup");
     let mut input = BufReader::new(File::open(path).map_err(|error| failed(&error))?);
-    let mut head = [0; HEAD_LEN];
-    input.read_exact(&mut head).map_err(|_| damaged("is no backup of a Trellis token"))?;
-    if !head.starts_with(MAGIC) {
-        return Err(damaged("is no backup of a Trellis token, or one of a newer format"));
+    let head = next_chunk(&mut input, HEAD_LEN + TAG_LEN).map_err(|error| failed(&error))?;
+    if !head.starts_with(&MAGIC[..MAGIC.len() - 1]) {
+        return Err(damaged(
+            "is no backup of a Trellis token; name a file that `trellis token backup` has written",
+        ));
     }
-    let mut opener = Chunks::new(&head, passphrase)?;
-    let mut output = File::options().write(true).open(to).map_err(|error| io_error("write", to, &error))?;
-    let mut first = true;
+    if !head.starts_with(MAGIC) {
+        return Err(damaged("is a backup of another format; restore it with the version that made it"));
+    }
+    let Some((head, check)) = head.split_first_chunk().filter(|(_, check)| check.len() == TAG_LEN) else {
+        return Err(damaged("is cut short; use another copy of the backup"));
+    };
+    let mut opener = Chunks::new(head, passphrase)
+        .map_err(|error| if let StoreError::Damaged(what) = error { damaged(&what) } else { error })?;
+    if !opener.passes(check)? {
+        return Err(StoreError::PinIncorrect);
+    }
+    let mut output = File::options().write(true).open(to).map_err(|error| unwritten(&error))?;
     let mut chunk = next_chunk(&mut input, CHUNK_LEN + TAG_LEN).map_err(|error| failed(&error))?;
     loop {
         let next = next_chunk(&mut input, CHUNK_LEN + TAG_LEN).map_err(|error| failed(&error))?;
-        let plain = opener.open(&chunk, next.is_empty())?.ok_or_else(|| {
-            // The first chunk tells a wrong passphrase from damage further on, as well as it can be told.
-            if first { StoreError::PinIncorrect } else { damaged("is damaged or cut short") }
-        })?;
-        output.write_all(plain.expose()).map_err(|error| io_error("write", to, &error))?;
+        let plain = opener.open(&chunk, next.is_empty())?.ok_or_else(cut)?;
+        output.write_all(plain.expose()).map_err(|error| unwritten(&error))?;
         if next.is_empty() {
             break;
         }
-        (chunk, first) = (next, false);
+        chunk = next;
     }
-    output.sync_all().map_err(|error| io_error("write", to, &error))
+    output.sync_all().map_err(|error| unwritten(&error))
+}
+
+/// An error of the backup file itself, which is not the store's.
+fn file_error(doing: &str, path: &Path, error: &io::Error) -> StoreError {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
+        io::ErrorKind::AlreadyExists => "it exists already".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        _ => error.to_string(),
+    };
+    StoreError::Backup(format!(
+        "cannot {doing} {}: {why}; check the path, its folder and the disk",
+        path.display()
+    ))
 }
 
 fn head(cost: Cost) -> Result<[u8; HEAD_LEN], StoreError> {
@@ -209,7 +249,7 @@ fn next_chunk(input: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
 }
 
 /// The chunks in order, each under the number that it has and a mark on the last: none can be moved, dropped or
-/// added.
+/// added. In front of them stands a check, the seal of nothing, which tells a wrong passphrase from a damaged chunk.
 struct Chunks {
     key: SecretBytes,
     head: [u8; HEAD_LEN],
@@ -219,32 +259,49 @@ struct Chunks {
 impl Chunks {
     fn new(head: &[u8; HEAD_LEN], passphrase: &Pin) -> Result<Self, StoreError> {
         let cost = head[16..28].try_into().ok().and_then(Cost::from_bytes);
-        let cost =
-            cost.ok_or_else(|| StoreError::Damaged("the backup asks for an absurd amount of work".into()))?;
+        let cost = cost.ok_or_else(|| StoreError::Damaged("asks for an absurd amount of work".into()))?;
         Ok(Self { key: cost.stretch(passphrase, &head[28..])?, head: *head, number: 0 })
     }
 
+    fn check(&self) -> Result<Vec<u8>, StoreError> {
+        Ok(aes::seal(&self.key, &nonce(0, CHECK), &self.head, &[])?)
+    }
+
+    /// Whether the passphrase is the backup's.
+    fn passes(&self, check: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.unsealed(&nonce(0, CHECK), check)?.is_some())
+    }
+
     fn seal(&mut self, plain: &[u8], last: bool) -> Result<Vec<u8>, StoreError> {
-        let nonce = self.nonce(last);
+        let nonce = self.next_nonce(last);
         Ok(aes::seal(&self.key, &nonce, &self.head, plain)?)
     }
 
     fn open(&mut self, sealed: &[u8], last: bool) -> Result<Option<SecretBytes>, StoreError> {
-        let nonce = self.nonce(last);
-        match aes::open(&self.key, &nonce, &self.head, sealed) {
+        let nonce = self.next_nonce(last);
+        self.unsealed(&nonce, sealed)
+    }
+
+    fn unsealed(&self, nonce: &[u8; 12], sealed: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
+        match aes::open(&self.key, nonce, &self.head, sealed) {
             Ok(plain) => Ok(Some(plain)),
             Err(algorithms::Error::EngineFailed) => Err(algorithms::Error::EngineFailed.into()),
             Err(_) => Ok(None),
         }
     }
 
-    fn nonce(&mut self, last: bool) -> [u8; 12] {
-        let mut nonce = [0; 12];
-        nonce[3..11].copy_from_slice(&self.number.to_be_bytes());
-        nonce[11] = u8::from(last);
+    fn next_nonce(&mut self, last: bool) -> [u8; 12] {
+        let number = self.number;
         self.number += 1;
-        nonce
+        nonce(number, if last { LAST } else { MORE })
     }
+}
+
+fn nonce(number: u64, kind: u8) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[3..11].copy_from_slice(&number.to_be_bytes());
+    nonce[11] = kind;
+    nonce
 }
 
 /// A file in the making beside its final name.
@@ -258,11 +315,12 @@ impl Partial {
         let mut name = target.as_os_str().to_owned();
         name.push(format!(".part-{:08x}", u32::from_be_bytes(random::array()?)));
         let path = PathBuf::from(name);
-        Ok(Self { file: create_private(&path)?, path })
+        let file = new_private(&path).map_err(|error| file_error("write", target, &error))?;
+        Ok(Self { path, file })
     }
 
     fn finish(self, target: &Path) -> Result<(), StoreError> {
-        let failed = |error: &io::Error| io_error("write", target, error);
+        let failed = |error: &io::Error| file_error("write", target, error);
         self.file.sync_all().map_err(|error| failed(&error))?;
         // Neither replaces a file that has taken the name meanwhile. Not every file system can do both.
         let renamed = rustix::fs::renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE);

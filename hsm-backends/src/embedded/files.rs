@@ -87,7 +87,10 @@ impl Files {
             Err(error) => return Err(io_error("look at", &self.directory, &error)),
         };
         if !found.is_dir() {
-            return Err(StoreError::Permissions(format!("{} is not a directory", self.directory.display())));
+            return Err(StoreError::Permissions(format!(
+                "{} is not a directory; name a folder for the store",
+                self.directory.display()
+            )));
         }
         check_access(&self.directory, &found, "700")?;
         Ok(true)
@@ -107,6 +110,20 @@ impl Files {
             sync_directory(parent)?;
         }
         self.check_directory().map(drop)
+    }
+
+    /// What will stop a token from being made or changed here, though nothing has tried yet: a folder that this user
+    /// cannot make, or a disk without room.
+    pub(super) fn obstacle(&self) -> Option<StoreError> {
+        let exists = self.directory.is_dir();
+        if !exists {
+            let above = self.directory.ancestors().skip(1).find(|path| path.exists())?;
+            let doing = rustix::fs::access(above, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+            if let Err(error) = doing {
+                return Some(io_error("create", &self.directory, &error.into()));
+            }
+        }
+        (exists && self.no_room()).then_some(StoreError::Full)
     }
 
     /// Waits until no other login, C_InitToken or restore runs on this token, in any process, and keeps them out.
@@ -136,7 +153,7 @@ impl Files {
         self.remove_leftovers()?;
         let name = algorithms::random::array::<8>()?;
         let path = self.directory.join(format!("{SCRATCH_PREFIX}{:016x}", u64::from_be_bytes(name)));
-        create_private(&path)?;
+        new_private(&path).map_err(|error| io_error("create", &path, &error))?;
         Ok(Scratch { path })
     }
 
@@ -238,13 +255,8 @@ impl Drop for Scratch {
 }
 
 /// A new file of mode 0600 that did not exist before.
-pub(super) fn create_private(path: &Path) -> Result<File, StoreError> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| io_error("create", path, &error))
+pub(super) fn new_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {

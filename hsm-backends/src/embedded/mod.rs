@@ -87,6 +87,10 @@ impl KeyStore for EmbeddedStore {
         }
     }
 
+    fn obstacle(&self) -> Option<StoreError> {
+        self.pool.enter().files().obstacle()
+    }
+
     fn public(&self) -> &dyn Objects {
         &self.public
     }
