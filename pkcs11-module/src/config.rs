@@ -17,8 +17,8 @@ use crate::{handle::SlotId, log, mechanism};
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Config {
     /// `log = "LEVEL"` or `"LEVEL,file=/PATH"`, where LEVEL is `off` (the default), `error`, `warn`, `info` or
-    /// `debug`. The environment variable TRELLIS_LOG has the same form and goes first; where it names no file, the
-    /// one named here still counts.
+    /// `debug`. The environment variable TRELLIS_LOG has the same form and takes the place of all of this: where it
+    /// names no file, the log goes to standard error. A file that cannot be opened is told there, once.
     pub log: Option<log::Setting>,
     /// `mechanisms = ["CKM_ML_DSA", "CKM_EDDSA"]`: the only mechanisms that may be used; all of them when absent.
     pub mechanisms: Option<Vec<MechanismName>>,
@@ -90,13 +90,18 @@ impl Config {
         })
     }
 
-    /// Finds and reads the configuration; the path is that of its file, if there is one.
-    pub fn load(environment: &Environment) -> Result<(Self, Option<PathBuf>), ConfigError> {
-        let file = match (&environment.conf, environment.xdg_config()) {
+    /// The file to read, if there is one.
+    pub fn file(environment: &Environment) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(match (&environment.conf, environment.xdg_config()) {
             (Some(named), _) => Some(PathBuf::from(named)),
             (None, Some(xdg)) if exists(&xdg)? => Some(xdg),
             _ => Some(PathBuf::from("/etc/trellis/trellis.toml")).filter(|path| path.exists()),
-        };
+        })
+    }
+
+    /// Finds and reads the configuration; the path is that of its file, if there is one.
+    pub fn load(environment: &Environment) -> Result<(Self, Option<PathBuf>), ConfigError> {
+        let file = Self::file(environment)?;
         let mut config = match &file {
             Some(path) => {
                 let text = fs::read_to_string(path).map_err(|cause| ConfigError::unreadable(path, &cause))?;

@@ -3,7 +3,7 @@
 use cryptoki_sys as ck;
 use hsm_backends::StoreError;
 
-use crate::log;
+use crate::{log, reason};
 
 macro_rules! errors {
     ($($variant:ident = $code:ident,)*) => {
@@ -142,14 +142,19 @@ errors! {
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What a store's refusal means to the caller. A code cannot say what is wrong with a directory or a disk, so the log
-/// does, here, where every such refusal passes.
+/// and T_Status do, here, where every such refusal passes.
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         use StoreError as S;
+        reason::store(&error);
         match &error {
-            S::ReadOnly | S::Full | S::NewerFormat | S::Damaged(_) | S::Permissions(_) | S::Device(_) => {
-                log::error(format_args!("{error}"));
-            }
+            S::ReadOnly
+            | S::Full
+            | S::NewerFormat
+            | S::Damaged(_)
+            | S::Permissions(_)
+            | S::Device(_)
+            | S::Backup(_) => log::error(format_args!("{error}")),
             S::Busy | S::Changed | S::TokenReplaced | S::PinLocked => log::warn(format_args!("{error}")),
             _ => {}
         }
@@ -167,7 +172,10 @@ impl From<StoreError> for Error {
             StoreError::NewerFormat => Self::TokenNotRecognized,
             StoreError::Unsupported => Self::FunctionNotSupported,
             StoreError::Algorithm(error) => error.into(),
-            StoreError::Damaged(_) | StoreError::Permissions(_) | StoreError::Device(_) => Self::DeviceError,
+            StoreError::Damaged(_)
+            | StoreError::Permissions(_)
+            | StoreError::Device(_)
+            | StoreError::Backup(_) => Self::DeviceError,
             _ => Self::GeneralError,
         }
     }

@@ -126,27 +126,45 @@ pub fn debug(message: fmt::Arguments<'_>) {
     write(Level::Debug, message);
 }
 
-/// A log that cannot be written is no reason to fail a signature: errors are dropped.
+/// Why the log file cannot be opened, if there should be one and it cannot.
+pub fn trouble() -> Option<String> {
+    let file = FILE.try_read().and_then(|file| file.clone()).filter(|_| enabled(Level::Error))?;
+    open(&file).err().map(|error| format!("the log file {} cannot be opened: {error}", file.display()))
+}
+
+/// Tells standard error if the log file cannot be opened, from C_Initialize: nobody should find out by a log that is
+/// empty.
+pub fn announce_trouble() {
+    if let Some(trouble) = trouble() {
+        let text = line(Level::Error, SystemTime::now(), format_args!("{trouble}"));
+        crate::ffi::process::write_stderr(text.as_bytes());
+    }
+}
+
+/// A log that cannot be written is no reason to fail a signature: the message is lost.
 fn write(level: Level, message: fmt::Arguments<'_>) {
     if !enabled(level) {
         return;
     }
     let Some(file) = FILE.try_read().map(|file| file.clone()) else { return };
-    let line = line(level, SystemTime::now(), message);
+    let text = line(level, SystemTime::now(), message);
     match file {
         Some(path) => {
-            let open = std::fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-                .open(&*path);
-            if let Ok(mut file) = open {
-                drop(file.write_all(line.as_bytes()));
+            if let Ok(mut file) = open(&path) {
+                drop(file.write_all(text.as_bytes()));
             }
         }
-        None => crate::ffi::process::write_stderr(line.as_bytes()),
+        None => crate::ffi::process::write_stderr(text.as_bytes()),
     }
+}
+
+fn open(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(path)
 }
 
 fn line(level: Level, now: SystemTime, message: fmt::Arguments<'_>) -> String {

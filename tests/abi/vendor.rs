@@ -67,7 +67,11 @@ isolated! {
         let p11 = place.load();
         let vendor = vendor(&p11);
         assert_eq!((vendor.version.major, vendor.version.minor), (1, 0));
-        assert_eq!(vendor.status(CK_UNAVAILABLE_INFORMATION), Err(CKR_CRYPTOKI_NOT_INITIALIZED));
+        assert_eq!(vendor.status(0), Err(CKR_CRYPTOKI_NOT_INITIALIZED));
+        let before = vendor.status(CK_UNAVAILABLE_INFORMATION).unwrap();
+        for part in ["\"initialized\":false", "trellis.toml", "\"last_failure\":null", "\"problems\":[]"] {
+            assert!(before.contains(part), "{before} lacks {part}");
+        }
         p11.initialize();
         p11.make_token();
         let whole = vendor.status(CK_UNAVAILABLE_INFORMATION).unwrap();
@@ -77,6 +81,52 @@ isolated! {
         let slot = vendor.status(0).unwrap();
         assert!(slot.contains("\"label\":\"test token\"") && whole.contains(&slot), "{slot}");
         assert_eq!(vendor.status(5), Err(CKR_SLOT_ID_INVALID));
+    }
+
+    fn status_tells_why_c_initialize_failed(place) {
+        let p11 = place.load();
+        let vendor = vendor(&p11);
+        place.configure("[[slot]]\npath = 'token'\ncolour = 'red'\n");
+        let before = vendor.status(CK_UNAVAILABLE_INFORMATION).unwrap();
+        assert!(before.contains("trellis.toml:3:1: unknown field `colour`"), "{before}");
+        assert!(before.contains("\"last_failure\":null"), "{before}");
+        assert_eq!(c!(p11.C_Initialize(null_mut())), CKR_FUNCTION_FAILED);
+        let after = vendor.status(CK_UNAVAILABLE_INFORMATION).unwrap();
+        assert!(after.contains("\"function\":\"C_Initialize\""), "{after}");
+        assert!(after.contains("\"return_value\":\"CKR_FUNCTION_FAILED\""), "{after}");
+    }
+
+    fn status_tells_why_a_function_failed_until_another_fails(place) {
+        let p11 = place.load();
+        let vendor = vendor(&p11);
+        p11.initialize();
+        p11.make_token();
+        p11.finalize();
+        std::fs::set_permissions(place.token(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        p11.initialize();
+        let mut info = CK_TOKEN_INFO::default();
+        assert_eq!(c!(p11.C_GetTokenInfo(0, &raw mut info)), CKR_DEVICE_ERROR);
+        let failure = |status: &str| {
+            let (_, failure) = status.split_once("\"last_failure\":").unwrap();
+            failure.split_once('}').unwrap().0.to_owned()
+        };
+        let status = vendor.status(CK_UNAVAILABLE_INFORMATION).unwrap();
+        for part in ["\"C_GetTokenInfo\"", "\"about\":\"store\"", "(mode 755)", "\"chmod 700 "] {
+            assert!(failure(&status).contains(part), "{status} lacks {part}");
+        }
+        // Asking, and functions that succeed, leave it; another failure takes its place.
+        let mut slot = CK_SLOT_INFO::default();
+        assert_eq!(c!(p11.C_GetSlotInfo(0, &raw mut slot)), CKR_OK);
+        assert_eq!(vendor.status(9), Err(CKR_SLOT_ID_INVALID));
+        assert_eq!(failure(&vendor.status(CK_UNAVAILABLE_INFORMATION).unwrap()), failure(&status));
+        // Another thread has failures of its own.
+        std::thread::scope(|scope| {
+            let there = scope.spawn(|| vendor.status(CK_UNAVAILABLE_INFORMATION).unwrap()).join().unwrap();
+            assert!(there.contains("\"last_failure\":null"), "{there}");
+        });
+        assert_eq!(c!(p11.C_GetTokenInfo(9, &raw mut info)), CKR_SLOT_ID_INVALID);
+        let status = vendor.status(CK_UNAVAILABLE_INFORMATION).unwrap();
+        assert!(status.contains("\"last_failure\":null"), "{status}");
     }
 
     fn backup_and_restore(place) {

@@ -13,9 +13,10 @@ use super::state::{self, Run};
 use crate::{
     Module,
     error::{Error, Result},
-    handle::SessionHandle,
+    handle::{SessionHandle, SlotId},
     log,
     operation::Family,
+    reason,
 };
 
 /// Answers a function of the standard that needs an initialised module.
@@ -33,7 +34,23 @@ pub(super) fn session_call(
     module_call(name, |module| {
         let outcome = call(module);
         if !matches!(outcome, Ok(()) | Err(Error::SessionClosed)) {
-            module.session(SessionHandle(session))?;
+            let session = module.session(SessionHandle(session))?;
+            reason::at(module.place(session.slot.id));
+        }
+        outcome
+    })
+}
+
+/// [`module_call`] for a function of a slot.
+pub(super) fn slot_call(
+    name: &str,
+    slot: ck::CK_SLOT_ID,
+    call: impl FnOnce(&Module) -> Result<()>,
+) -> ck::CK_RV {
+    module_call(name, |module| {
+        let outcome = call(module);
+        if outcome.is_err() {
+            reason::at(module.place(SlotId(slot)));
         }
         outcome
     })
@@ -55,6 +72,17 @@ pub(super) fn blocking_call(name: &str, call: impl FnOnce(&Module) -> Result<()>
 
 /// Answers a function that needs no initialised module.
 pub(super) fn answer(name: &str, call: impl FnOnce() -> Result<()>) -> ck::CK_RV {
+    let outcome = caught(name, call);
+    reason::settle(name, outcome);
+    outcome.err().map_or(ck::CKR_OK, Error::rv)
+}
+
+/// [`answer`] for the function that tells why another failed: its own failure must not take that one's place.
+pub(super) fn answer_unsettled(name: &str, call: impl FnOnce() -> Result<()>) -> ck::CK_RV {
+    caught(name, call).err().map_or(ck::CKR_OK, Error::rv)
+}
+
+fn caught(name: &str, call: impl FnOnce() -> Result<()>) -> Result<()> {
     hush_panics();
     IN_CALL.with(|depth| depth.set(depth.get() + 1));
     let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
@@ -65,7 +93,7 @@ pub(super) fn answer(name: &str, call: impl FnOnce() -> Result<()>) -> ck::CK_RV
     if log::enabled(log::Level::Debug) {
         log::debug(format_args!("{name} -> {}", outcome.err().map_or("CKR_OK", Error::name)));
     }
-    outcome.err().map_or(ck::CKR_OK, Error::rv)
+    outcome
 }
 
 /// The arguments of a function that ends the active operation whenever it fails: a bad argument ends it too.
@@ -83,6 +111,7 @@ pub(super) fn or_end<T>(
 
 fn healthy(run: &Run, call: impl FnOnce(&Module) -> Result<()>) -> Result<()> {
     if run.module.has_failed() {
+        reason::tell(reason::self_test());
         return Err(Error::DeviceError);
     }
     let outcome = call(&run.module);
@@ -119,7 +148,7 @@ fn hush_panics() {
 
 /// Makes the exported functions of one chapter. The body runs inside the guard with the module and the caller's raw
 /// arguments; it is an unsafe block, whose one obligation is the contract of `args`. A function whose first argument is
-/// called `session` is a [`session_call`].
+/// called `session` is a [`session_call`], `slot` a [`slot_call`].
 macro_rules! exports {
     ($(fn $name:ident($first:ident: $first_type:ty $(, $argument:ident: $type:ty)* $(,)?)
         |$module:ident| $body:block)*) => {
@@ -148,6 +177,9 @@ pub(super) use exports;
 macro_rules! guarded {
     (session, $session:expr, $name:expr, $call:expr) => {
         $crate::ffi::guard::session_call($name, $session, $call)
+    };
+    (slot, $slot:expr, $name:expr, $call:expr) => {
+        $crate::ffi::guard::slot_call($name, $slot, $call)
     };
     ($other:ident, $value:expr, $name:expr, $call:expr) => {
         $crate::ffi::guard::module_call($name, $call)

@@ -25,7 +25,7 @@ use crate::{
     Module,
     config::{Config, Environment},
     error::{Error, Result},
-    log,
+    log, reason,
     sync::{Held, Mutex, ReadMostly},
 };
 
@@ -205,21 +205,19 @@ pub(super) fn finalize() -> Result<()> {
     }
 }
 
-/// A configuration that cannot be read is CKR_FUNCTION_FAILED; the reason goes to the log that TRELLIS_LOG asks for,
-/// since there is no other.
+/// A configuration that cannot be read is CKR_FUNCTION_FAILED; the reason goes to T_Status and to the log that
+/// TRELLIS_LOG asks for, since there is no other.
 fn configuration(environment: &Environment) -> Result<(Config, Option<PathBuf>)> {
     let wanted = environment.log.as_deref().map(str::parse::<log::Setting>);
     let from_environment = wanted.clone().and_then(|wanted| wanted.ok());
     log::configure(&from_environment.clone().unwrap_or_default());
     let (config, file) = Config::load(environment).map_err(|error| {
         log::error(format_args!("{error}"));
+        reason::tell(reason::configuration(&error));
         Error::FunctionFailed
     })?;
-    let configured = config.log.clone().unwrap_or_default();
-    log::configure(&match from_environment {
-        Some(setting) => log::Setting { file: setting.file.or(configured.file), ..setting },
-        None => configured,
-    });
+    log::configure(&from_environment.or_else(|| config.log.clone()).unwrap_or_default());
+    log::announce_trouble();
     if let Some(Err(message)) = wanted {
         log::warn(format_args!("TRELLIS_LOG is ignored: {message}"));
     }

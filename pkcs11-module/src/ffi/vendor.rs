@@ -7,11 +7,13 @@ use cryptoki_sys as ck;
 
 use super::{
     args::{self, Destination},
-    guard,
+    guard, state,
 };
 use crate::{
+    config::Environment,
     error::{Error, Result},
     handle::SlotId,
+    module::status_uninitialized,
 };
 
 /// The interface's name for C_GetInterface.
@@ -61,7 +63,7 @@ unsafe extern "C" fn backup_token(
     passphrase: *mut ck::CK_UTF8CHAR,
     passphrase_len: ck::CK_ULONG,
 ) -> ck::CK_RV {
-    guard::module_call("T_BackupToken", |module| {
+    guard::slot_call("T_BackupToken", slot, |module| {
         // SAFETY: the contract of `args`.
         let (path, passphrase) = unsafe { (file(path, path_len)?, args::pin(passphrase, passphrase_len)?) };
         module.backup_token(SlotId(slot), path, passphrase)
@@ -76,7 +78,7 @@ unsafe extern "C" fn restore_token(
     passphrase_len: ck::CK_ULONG,
     flags: ck::CK_FLAGS,
 ) -> ck::CK_RV {
-    guard::module_call("T_RestoreToken", |module| {
+    guard::slot_call("T_RestoreToken", slot, |module| {
         // SAFETY: the contract of `args`.
         let (path, passphrase) = unsafe { (file(path, path_len)?, args::pin(passphrase, passphrase_len)?) };
         if flags & !REPLACE != 0 {
@@ -86,17 +88,25 @@ unsafe extern "C" fn restore_token(
     })
 }
 
-/// Works in the error state too, for that is when it is wanted.
+/// Works in the error state too, and for the module without C_Initialize, for that is when it is wanted.
 unsafe extern "C" fn status(
     slot: ck::CK_SLOT_ID,
     json: *mut ck::CK_UTF8CHAR,
     json_len: *mut ck::CK_ULONG,
 ) -> ck::CK_RV {
-    guard::run_call("T_Status", |run| {
+    guard::answer_unsettled("T_Status", || {
         // SAFETY: the contract of `args`.
         let out = unsafe { Destination::new(json, json_len) }?;
         let slot = (slot != ck::CK_UNAVAILABLE_INFORMATION).then_some(SlotId(slot));
-        let status = run.module.status(slot)?.to_string();
+        let status = match (state::running(), slot) {
+            (Ok(run), _) => {
+                let _one_at_a_time = run.mutex.as_ref().map(|mutex| mutex.hold()).transpose()?;
+                run.module.status(slot)?
+            }
+            (Err(_), None) => status_uninitialized(&Environment::of_process()),
+            (Err(error), Some(_)) => return Err(error),
+        };
+        let status = status.to_string();
         out.fill(|out| Ok(out.write(status.as_bytes())))
     })
 }

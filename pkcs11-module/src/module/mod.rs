@@ -37,6 +37,7 @@ use crate::{
     log,
     mechanism::{self, Mechanism, ParameterKind},
     object,
+    reason::{self, Place},
     session::{Session, Sessions},
     slot::Slot,
     sync::Event,
@@ -44,6 +45,7 @@ use crate::{
 
 pub use general::{Info, LIBRARY_VERSION, MANUFACTURER};
 pub use sessions::{SessionInfo, UserType};
+pub(crate) use status::status_uninitialized;
 
 /// One run of the module.
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Module {
     pub(crate) fn fail(&self, why: impl std::fmt::Display) -> Error {
         self.failed.store(true, Ordering::Release);
         log::error(format_args!("self-test failed: {why}; every function answers CKR_DEVICE_ERROR"));
+        reason::tell(reason::self_test());
         Error::DeviceError
     }
 
@@ -99,6 +102,12 @@ impl Module {
     /// The slot of an id, or CKR_SLOT_ID_INVALID.
     pub(crate) fn slot(&self, id: SlotId) -> Result<&Arc<Slot>> {
         self.slots.get(&id).ok_or(Error::SlotIdInvalid)
+    }
+
+    /// Where the store of a slot is, for messages.
+    pub(crate) fn place(&self, slot: SlotId) -> Place<'_> {
+        let configured = self.config.slots().find(|(id, _)| *id == slot);
+        Place { slot, store: configured.map(|(_, slot)| slot.path.as_path()) }
     }
 
     /// The session of a handle, or CKR_SESSION_HANDLE_INVALID.

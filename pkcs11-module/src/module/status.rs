@@ -4,7 +4,34 @@
 use hsm_backends::{Description, PinState};
 use serde_json::{Value, json};
 
-use crate::{Module, error::Result, handle::SlotId, slot::Slot};
+use crate::{
+    Module,
+    config::{Config, Environment},
+    error::Result,
+    handle::SlotId,
+    log,
+    reason::{self, Place, Told},
+    slot::Slot,
+};
+
+/// What can be told before C_Initialize, or after it failed: whether it would find a configuration that it accepts.
+pub(crate) fn status_uninitialized(environment: &Environment) -> Value {
+    let problems = match Config::load(environment) {
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            let Told { message, remedy, .. } = reason::configuration(&error);
+            vec![problem(&message, &remedy)]
+        }
+    };
+    let file = Config::file(environment).ok().flatten();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "initialized": false,
+        "config": file.map(|file| file.to_string_lossy().into_owned()),
+        "last_failure": reason::last_failure(),
+        "problems": problems,
+    })
+}
 
 impl Module {
     /// The state of one slot, or of the module with all its slots.
@@ -21,8 +48,13 @@ impl Module {
         if slots.is_empty() {
             problems.push(problem("there is no slot", "write a [[slot]] into trellis.toml"));
         }
+        if let Some(trouble) = log::trouble() {
+            let remedy = "correct its permissions, or the setting (`log` in trellis.toml, or TRELLIS_LOG)";
+            problems.push(problem(&trouble, remedy));
+        }
         let mut status = json!({
             "version": env!("CARGO_PKG_VERSION"),
+            "initialized": true,
             "config": self.config_file.as_ref().map(|file| file.to_string_lossy()),
             "self_test": if self.has_failed() { "failed; see the log" } else { "passed" },
             "memory_locked": memory.unlocked_bytes == 0,
@@ -32,6 +64,7 @@ impl Module {
                 "lock_limit": memory.limit,
                 "engine_protected": memory.engine_protected,
             },
+            "last_failure": reason::last_failure(),
             "problems": problems,
         });
         if let [slot] = &*slots {
@@ -43,18 +76,20 @@ impl Module {
 
     /// A store that cannot be described is a problem to tell, not an error of this function.
     fn slot_status(&self, slot: &Slot) -> Value {
-        let (token, problems) = match slot.store.description() {
-            Ok(token) => (token_status(&token), token_problems(slot.id, &token)),
-            Err(error) => {
-                let message = format!("slot {}: {error}", slot.id.0);
-                (Value::Null, vec![problem(&message, "see the module's log (TRELLIS_LOG=error)")])
-            }
+        let place = self.place(slot.id);
+        let told = |error| {
+            let Told { message, remedy, .. } = reason::explain(&error, Some(place));
+            problem(&format!("slot {}: {message}", slot.id.0), &remedy)
         };
-        let configured = self.config.slots().find(|(id, _)| *id == slot.id);
+        let (token, mut problems) = match slot.store.description() {
+            Ok(token) => (token_status(&token), token_problems(place, &token)),
+            Err(error) => (Value::Null, vec![told(error)]),
+        };
+        problems.extend(slot.store.obstacle().map(told));
         json!({
             "id": slot.id.0,
             "description": slot.description,
-            "store": configured.map(|(_, slot)| slot.path.to_string_lossy()),
+            "store": place.store.map(|store| store.to_string_lossy()),
             "token": token,
             "problems": problems,
         })
@@ -74,23 +109,31 @@ fn token_status(token: &Description) -> Value {
     })
 }
 
-fn token_problems(slot: SlotId, token: &Description) -> Vec<Value> {
+fn token_problems(place: Place<'_>, token: &Description) -> Vec<Value> {
     let locked = |state| state == PinState::Locked;
-    let found = [
-        (
-            locked(token.user_pin),
-            "the user PIN is locked",
-            "set a new one as the SO: trellis token reset-pin",
-        ),
-        (locked(token.so_pin), "the SO PIN is locked", "restore a backup, or initialise the token anew"),
-        (
-            token.write_protected,
-            "the token cannot be written",
-            "look at its owner, permissions and free space",
-        ),
-    ];
-    let found = found.into_iter().filter(|(holds, _, _)| *holds);
-    found.map(|(_, message, remedy)| problem(&format!("slot {}: {message}", slot.0), remedy)).collect()
+    let slot = place.slot.0;
+    let store = place.store.map_or("the store's folder".to_owned(), |store| store.display().to_string());
+    let mut problems = Vec::new();
+    let mut add = |message: &str, remedy: &str| {
+        problems.push(problem(&format!("slot {slot}: {message}"), remedy));
+    };
+    if locked(token.user_pin) {
+        add("the user PIN is locked", "set a new one with the SO PIN: trellis token reset-pin");
+    }
+    if locked(token.so_pin) {
+        let remedy = format!(
+            "nobody can reset it. Move {store} away, then bring back a backup that was made before \
+             (trellis token restore FILE --slot {slot}) or make a new token without these keys \
+             (trellis token init --slot {slot}); until then the user PIN still works"
+        );
+        add("the SO PIN is locked", &remedy);
+    }
+    if token.write_protected {
+        let remedy =
+            "let this user write the folder and its files, on a file system that is not mounted read-only";
+        add(&format!("{store} cannot be written"), remedy);
+    }
+    problems
 }
 
 fn problem(message: &str, remedy: &str) -> Value {
