@@ -81,7 +81,7 @@ rows! {
     CKR_PIN_INVALID Login "the PIN has characters that the token does not accept", "choose another PIN";
     CKR_PIN_LEN_RANGE Login "the PIN is too short or too long for this token", "see the limits with `trellis token show`";
     CKR_PIN_EXPIRED Login "the PIN has expired", "set a new one with `trellis token set-pin`";
-    CKR_PIN_LOCKED Login "the PIN is locked after too many wrong tries", "for the user PIN: `trellis token reset-pin` with the SO PIN; a locked SO PIN leaves only `trellis token init --erase`";
+    CKR_PIN_LOCKED Login "the PIN is locked after too many wrong tries", "for the user PIN: `trellis token reset-pin` with the SO PIN; nobody can reset a locked SO PIN, see `trellis doctor`";
     CKR_SESSION_CLOSED Module "the session was closed meanwhile", "run the command again";
     CKR_SESSION_COUNT Module "the token has no session left", "close other programs that use it";
     CKR_SESSION_HANDLE_INVALID Module "the session is gone", "run the command again";

@@ -63,6 +63,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Negative) => ExitCode::from(Exit::Negative as u8),
         Err(error) => {
+            let error = error.explained();
             report(&error, json);
             ExitCode::from(error.exit as u8)
         }

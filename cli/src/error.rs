@@ -7,22 +7,44 @@ use cryptoki::error::{Error as Cryptoki, RvError};
 
 use crate::ckr;
 use crate::exit::Exit;
+use crate::module;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// Codes that many causes have.
+const SAY_LITTLE: [&str; 7] = [
+    "CKR_GENERAL_ERROR",
+    "CKR_FUNCTION_FAILED",
+    "CKR_DEVICE_ERROR",
+    "CKR_DEVICE_MEMORY",
+    "CKR_DEVICE_REMOVED",
+    "CKR_TOKEN_NOT_RECOGNIZED",
+    "CKR_TOKEN_WRITE_PROTECTED",
+];
 
 /// A failure, ready to be shown.
 #[derive(Debug)]
 pub(crate) struct Error {
     pub(crate) exit: Exit,
+    /// What was being done, and a colon; may be empty.
+    doing: String,
     message: String,
     remedy: Option<String>,
     /// `CKR_...` and the C function, where PKCS#11 is the cause.
     pkcs11: Option<(String, String)>,
+    explained: bool,
 }
 
 impl Error {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), remedy: None, pkcs11: None }
+        Self {
+            exit,
+            doing: String::new(),
+            message: message.into(),
+            remedy: None,
+            pkcs11: None,
+            explained: false,
+        }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -85,8 +107,54 @@ impl Error {
 
     /// Puts what was being done before the cause: "making the key: the token has no room left".
     pub(crate) fn while_doing(mut self, doing: &str) -> Self {
-        self.message = format!("{doing}: {}", self.message);
+        self.doing = format!("{doing}: {}", self.doing);
         self
+    }
+
+    /// Says of another thing what went wrong, with the same code.
+    pub(crate) fn meaning(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    /// Whether PKCS#11 answered with this code.
+    pub(crate) fn is(&self, return_value: &str) -> bool {
+        self.pkcs11.as_ref().is_some_and(|(name, _)| name == return_value)
+    }
+
+    /// Whether a function of the module answered, though with an error.
+    pub(crate) fn is_of_pkcs11(&self) -> bool {
+        self.pkcs11.is_some()
+    }
+
+    /// With the reason that the module knows, where the code alone says too little. To be called before another
+    /// function of the module fails.
+    pub(crate) fn explained(mut self) -> Self {
+        let Some((code, function)) = self.pkcs11.clone() else { return self };
+        if self.explained || !SAY_LITTLE.contains(&code.as_str()) {
+            return self;
+        }
+        self.explained = true;
+        if let Some(failure) = module::last_failure(&function, &code) {
+            if failure.about == "backup" {
+                self.exit = Exit::Io;
+            }
+            self.message = failure.message;
+            self.remedy = Some(failure.remedy);
+        }
+        self
+    }
+
+    /// What went wrong, without the remedy.
+    pub(crate) fn cause(&self) -> String {
+        match &self.pkcs11 {
+            None => format!("{}{}", self.doing, self.message),
+            Some((name, function)) => format!("{}{} ({name} from {function})", self.doing, self.message),
+        }
+    }
+
+    pub(crate) fn what_to_do(&self) -> Option<&str> {
+        self.remedy.as_deref()
     }
 
     fn from_row(row: &ckr::Row, function: &str) -> Self {
@@ -102,7 +170,7 @@ impl Error {
             "error": {
                 "kind": self.exit,
                 "exit_code": self.exit as u8,
-                "message": self.message,
+                "message": format!("{}{}", self.doing, self.message),
                 "remedy": self.remedy,
                 "return_value": self.pkcs11.as_ref().map(|(name, _)| name),
                 "function": self.pkcs11.as_ref().map(|(_, function)| function),
@@ -113,10 +181,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        if let Some((name, function)) = &self.pkcs11 {
-            write!(f, " ({name} from {function})")?;
-        }
+        f.write_str(&self.cause())?;
         if let Some(remedy) = &self.remedy {
             write!(f, "\n  try: {remedy}")?;
         }

@@ -23,6 +23,7 @@ mod pin;
 mod private_key;
 mod public_key;
 mod raw;
+mod report;
 mod scheme;
 mod secret;
 mod terminal;

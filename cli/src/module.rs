@@ -1,18 +1,23 @@
 //! The PKCS#11 module: where it is, and one run of it from C_Initialize to C_Finalize.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Info, Pkcs11};
 use cryptoki::error::Error as Cryptoki;
 
 use crate::error::{Error, Result};
 use crate::raw::Raw;
+use crate::report::{Failure, Report};
 
 /// File name of Trellis's own module.
 pub(crate) const LIBRARY: &str = "libtrellis_pkcs11.so";
 
 /// The environment variable that names a module.
 pub(crate) const VARIABLE: &str = "TRELLIS_MODULE";
+
+/// The module of this run of the command: an error may outlive the [`Module`] that it came from, and be explained then.
+static LOADED: OnceLock<PathBuf> = OnceLock::new();
 
 /// How the module was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,11 +108,13 @@ impl Module {
             }
             other => other.into(),
         })?;
+        let _ = LOADED.set(path.to_owned());
         let arguments = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
         pkcs11.initialize(arguments).map_err(|error| {
-            Error::from(error).while_doing("the module does not start").remedy(
-                "the same with TRELLIS_LOG=error: Trellis's module then says why, such as a mistake in trellis.toml",
-            )
+            Error::from(error)
+                .while_doing("the module does not start")
+                .remedy("run `trellis doctor`")
+                .explained()
         })?;
         Ok(Self { pkcs11, path: path.to_owned() })
     }
@@ -131,6 +138,19 @@ impl Drop for Module {
         // The process is about to end; a module that fails here can do no more harm.
         let _ = self.pkcs11.clone().finalize();
     }
+}
+
+/// What Trellis's module says of itself, initialised or not; `None` when the module is not Trellis's.
+pub(crate) fn report(path: &Path) -> Result<Option<Report>> {
+    let raw = Raw::new(path)?;
+    let Some(vendor) = raw.vendor() else { return Ok(None) };
+    Report::parse(&vendor.status(None)?).map(Some)
+}
+
+/// Why this function of the loaded module answered with this code, if the module tells.
+pub(crate) fn last_failure(function: &str, return_value: &str) -> Option<Failure> {
+    let failure = report(LOADED.get()?).ok()??.last_failure?;
+    (failure.function == function && failure.return_value == return_value).then_some(failure)
 }
 
 /// The loader's own sentence, which names the file and the missing library.

@@ -114,7 +114,8 @@ impl Drop for Quiet<'_> {
 }
 
 fn given_up() -> Error {
-    Error::login("nothing was entered").remedy("enter the PIN, or name where it is with --pin-source")
+    Error::login("nothing was entered")
+        .remedy("run the command again and enter it; `--help` lists the options that name another source")
 }
 
 fn failed(error: &std::io::Error) -> Error {

@@ -11,6 +11,11 @@ use crate::scheme::Abilities;
 use crate::secret::Secret;
 use crate::uri::Uri;
 
+/// What to do about a security officer's PIN that is locked: PKCS#11 has nobody above the officer.
+pub(crate) const SO_PIN_LOCKED: &str = "nobody can reset an SO PIN that is locked; the user PIN goes on working. To start \
+    anew, move the store's folder away (`trellis doctor` names it), then bring back a backup that was made before with \
+    `trellis token restore`, or make a token without these keys with `trellis token init`";
+
 /// A slot and what is in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Token {
@@ -27,31 +32,66 @@ pub(crate) struct Choice {
     pub(crate) key_uri: Option<Uri>,
 }
 
-impl Token {
-    /// Every token of the module, initialised or not.
-    pub(crate) fn all(module: &Module) -> Result<Vec<Self>> {
-        let slots = module.pkcs11().get_slots_with_token()?;
-        let mut tokens = Vec::with_capacity(slots.len());
-        for slot in slots {
+/// A slot whose token does not answer, and why.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    pub(crate) slot: Slot,
+    pub(crate) error: Error,
+}
+
+/// Every slot of the module.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    /// Tokens, initialised or not.
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) unusable: Vec<Unusable>,
+}
+
+impl Slots {
+    /// Asks every slot; one that fails does not hide the others.
+    pub(crate) fn of(module: &Module) -> Result<Self> {
+        let mut slots = Self { tokens: Vec::new(), unusable: Vec::new() };
+        for slot in module.pkcs11().get_slots_with_token()? {
             match module.pkcs11().get_token_info(slot) {
-                Ok(info) => tokens.push(Self { slot, info }),
+                Ok(info) => slots.tokens.push(Token { slot, info }),
                 // Pulled out between the two questions.
                 Err(cryptoki::error::Error::Pkcs11(RvError::TokenNotPresent | RvError::DeviceRemoved, _)) => {
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    let error = Error::from(error).explained().while_doing(&format!("slot {}", slot.id()));
+                    slots.unusable.push(Unusable { slot, error });
+                }
             }
         }
-        Ok(tokens)
+        Ok(slots)
     }
 
-    /// The one initialised token that is meant.
-    pub(crate) fn choose(module: &Module, choice: &Choice) -> Result<Self> {
-        let mut tokens = Self::all(module)?;
-        tokens.retain(|token| token.info.token_initialized());
-        if tokens.is_empty() {
-            return Err(Error::not_found("the module has no initialised token")
-                .remedy("make one with `trellis token init --label NAME`"));
+    /// The slot that somebody named by its number; its token must answer.
+    pub(crate) fn take(self, id: u64) -> Result<Token> {
+        if let Some(token) = self.tokens.into_iter().find(|token| token.slot.id() == id) {
+            return Ok(token);
         }
+        Err(self.unusable.into_iter().find(|slot| slot.slot.id() == id).map_or_else(
+            || {
+                Error::not_found(format!("there is no slot {id}"))
+                    .remedy("see the slots with `trellis token list`")
+            },
+            |slot| slot.error,
+        ))
+    }
+}
+
+impl Token {
+    /// Every token of the module that answers, initialised or not.
+    pub(crate) fn all(module: &Module) -> Result<Vec<Self>> {
+        Ok(Slots::of(module)?.tokens)
+    }
+
+    /// The one initialised token that is meant. A slot that does not answer is passed over when a token is named;
+    /// when none is, its token may be the one that is meant, so the user is asked to name one.
+    pub(crate) fn choose(module: &Module, choice: &Choice) -> Result<Self> {
+        let Slots { mut tokens, unusable } = Slots::of(module)?;
+        tokens.retain(|token| token.info.token_initialized());
         let known = list(&tokens);
         let uri = choice.token.as_deref().filter(|text| Uri::is_uri(text)).map(parse_uri).transpose()?;
         match (&choice.token, &uri) {
@@ -64,10 +104,26 @@ impl Token {
         if let Some(uri) = &choice.key_uri {
             tokens.retain(|token| token.matches(uri));
         }
-        match tokens.len() {
-            1 => Ok(tokens.remove(0)),
-            0 => Err(Error::not_found(format!("no token matches {}; there are {known}", choice.describe()))
-                .remedy("name one of them with --token")),
+        match (tokens.len(), unusable.into_iter().next()) {
+            (1, Some(Unusable { error, .. })) if !choice.names_a_token() => Err(Error::conflict(format!(
+                "no token is named, and besides {known} there is one that cannot be used: {}",
+                error.cause()
+            ))
+            .remedy(format!(
+                "name the token with --token; or for the other one: {}",
+                error.what_to_do().unwrap_or("run `trellis doctor`")
+            ))),
+            (1, _) => Ok(tokens.remove(0)),
+            (0, Some(Unusable { error, .. })) if known.is_empty() => Err(error),
+            (0, Some(Unusable { error, .. })) => {
+                Err(error.while_doing(&format!("no token matches {} among {known}", choice.describe())))
+            }
+            (0, None) if known.is_empty() => Err(Error::not_found("the module has no initialised token")
+                .remedy("make one with `trellis token init --label NAME`")),
+            (0, None) => {
+                Err(Error::not_found(format!("no token matches {}; there are {known}", choice.describe()))
+                    .remedy("name one of them with --token"))
+            }
             _ => Err(Error::conflict(format!("several tokens match: {}", list(&tokens)))
                 .remedy("name one of them with --token LABEL, or its serial number or PKCS#11 URI")),
         }
@@ -96,6 +152,12 @@ impl Token {
 }
 
 impl Choice {
+    /// Whether the user said which token is meant, and not only which key.
+    fn names_a_token(&self) -> bool {
+        let names = |uri: &Uri| uri.token.is_some() || uri.serial.is_some() || uri.slot_id.is_some();
+        self.token.is_some() || self.key_uri.as_ref().is_some_and(names)
+    }
+
     fn describe(&self) -> String {
         match (&self.token, &self.key_uri) {
             (Some(name), _) => format!("`{name}`"),
@@ -127,13 +189,15 @@ pub(crate) struct OpenToken<'m> {
     session: Session,
     writable: bool,
     pin: Option<Secret>,
+    /// Whether the PIN was typed, so that only the fingers can have erred.
+    typed: bool,
     logged_in: bool,
 }
 
 impl<'m> OpenToken<'m> {
     pub(crate) fn open(module: &'m Module, token: Token, writable: bool) -> Result<Self> {
         let session = open_session(module, &token, writable).while_doing("opening a session")?;
-        Ok(Self { module, token, session, writable, pin: None, logged_in: false })
+        Ok(Self { module, token, session, writable, pin: None, typed: false, logged_in: false })
     }
 
     pub(crate) fn session(&self) -> &Session {
@@ -168,6 +232,7 @@ impl<'m> OpenToken<'m> {
             return Err(Error::login(format!("token `{}` has no user PIN yet", self.token.info.label()))
                 .remedy("set one with `trellis token reset-pin` and the SO PIN"));
         }
+        self.typed = matches!(source, None | Some(PinSource::Prompt));
         self.pin = self.obtain(source, "user PIN", "--pin-source")?;
         self.login_as(UserType::User, "user PIN")?;
         self.logged_in = true;
@@ -176,6 +241,7 @@ impl<'m> OpenToken<'m> {
 
     /// Logs the security officer in.
     pub(crate) fn login_so(&mut self, source: Option<&PinSource>) -> Result<()> {
+        self.typed = matches!(source, None | Some(PinSource::Prompt));
         self.pin = self.obtain(source, "SO PIN", "--so-pin-source")?;
         self.login_as(UserType::So, "SO PIN")
     }
@@ -204,10 +270,15 @@ impl<'m> OpenToken<'m> {
         match self.session.login(user, pin.as_ref()) {
             Ok(()) | Err(cryptoki::error::Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(error) => {
-                let wrong = matches!(error, cryptoki::error::Error::Pkcs11(RvError::PinIncorrect, _));
                 let doing = format!("{name} of token `{}`", self.token.info.label());
-                let error = Error::from(error).while_doing(&doing);
-                Err(if wrong { error.remedy(self.tries_left(user)) } else { error })
+                let error = Error::from(error).explained().while_doing(&doing);
+                Err(if error.is("CKR_PIN_INCORRECT") {
+                    error.remedy(self.tries_left(user))
+                } else if error.is("CKR_PIN_LOCKED") && matches!(user, UserType::So) {
+                    error.remedy(SO_PIN_LOCKED)
+                } else {
+                    error
+                })
             }
         }
     }
@@ -219,11 +290,15 @@ impl<'m> OpenToken<'m> {
             UserType::So => (info.so_pin_count_low(), info.so_pin_final_try(), info.so_pin_locked()),
             _ => (info.user_pin_count_low(), info.user_pin_final_try(), info.user_pin_locked()),
         };
+        let source = !self.typed;
         match (low, last, locked) {
-            (_, _, true) => "the PIN is locked now; a user PIN is set anew with `trellis token reset-pin`",
-            (_, true, _) => "check the PIN and its source with care: the next wrong one locks it",
-            (true, false, _) => "check the PIN and its source; it locks after too many wrong ones",
-            (false, false, _) => "check the PIN and its source",
+            (_, _, true) if matches!(user, UserType::So) => SO_PIN_LOCKED,
+            (_, _, true) => "the PIN is locked now; set a new one with the SO PIN: `trellis token reset-pin`",
+            (_, true, _) => "check the PIN with care: the next wrong one locks it",
+            (true, false, _) if source => "check the PIN and its source; it locks after too many wrong ones",
+            (true, false, _) => "type it again with care; it locks after too many wrong ones",
+            (false, false, _) if source => "check the PIN and its source",
+            (false, false, _) => "type it again with care",
         }
     }
 }

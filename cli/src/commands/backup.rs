@@ -3,15 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use cryptoki::slot::Slot;
 
 use crate::commands::token::done;
 use crate::error::{Error, Result, While};
+use crate::module::Module;
 use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::clean;
 use crate::pin::{self, PinSource, Wanted};
 use crate::raw::{Raw, Vendor};
 use crate::terminal;
-use crate::token::Token;
+use crate::token::{Slots, Token};
+
+/// The lengths that the module accepts for a passphrase.
+const PASSPHRASE_LEN: std::ops::RangeInclusive<usize> = 4..=255;
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
@@ -57,6 +62,10 @@ impl BackupArgs {
                 .remedy("name another file; a backup never replaces one"));
         }
         let passphrase = passphrase(self.passphrase_source.as_ref(), true)?;
+        if !PASSPHRASE_LEN.contains(&passphrase.len()) {
+            return Err(Error::login(format!("the passphrase has {} bytes", passphrase.len()))
+                .remedy("a passphrase of 4 to 255 bytes"));
+        }
         vendor.backup(token.slot.id(), &out, passphrase.bytes()).while_doing("making the backup")?;
         let sentence = format!(
             "Token `{}` is backed up to {}. Keep the passphrase elsewhere: without it the file is worth nothing.",
@@ -74,40 +83,55 @@ impl RestoreArgs {
         let vendor = vendor(&raw)?;
         let file = absolute(&self.file)?;
         std::fs::metadata(&file).map_err(|error| Error::io("read", &self.file, &error))?;
-        let tokens = Token::all(&module)?;
-        let wanted = |token: &&Token| match self.slot {
-            Some(id) => token.slot.id() == id,
-            None => !token.info.token_initialized(),
-        };
-        let target = tokens.iter().find(wanted).ok_or_else(|| match self.slot {
-            Some(id) => Error::not_found(format!("there is no token in slot {id}"))
-                .remedy("see the slots with `trellis token list`"),
-            None => Error::not_found("every token of the module is initialised already").remedy(
-                "add a slot to the module's configuration, or replace a token with --slot ID --replace",
-            ),
-        })?;
-        if target.info.token_initialized() {
-            self.confirm(target)?;
-        }
+        let target = self.target(&module)?;
         let passphrase = passphrase(self.passphrase_source.as_ref(), false)?;
-        vendor
-            .restore(target.slot.id(), &file, passphrase.bytes(), self.replace)
-            .while_doing("restoring the token")?;
-        let info = module.pkcs11().get_token_info(target.slot)?;
-        let token = Token { slot: target.slot, info };
+        vendor.restore(target.id(), &file, passphrase.bytes(), self.replace).map_err(|error| {
+            let error = if error.is("CKR_PIN_INCORRECT") {
+                error
+                    .meaning("the passphrase is wrong")
+                    .remedy("check the passphrase and its source; wrong ones are not counted")
+            } else {
+                error
+            };
+            error.while_doing("restoring the token")
+        })?;
+        let info = module.pkcs11().get_token_info(target)?;
+        let token = Token { slot: target, info };
         let sentence =
             format!("Token `{}` is restored in slot {}.", clean(token.info.label()), token.slot.id());
         done(global, &token, &sentence)
     }
 
-    fn confirm(&self, target: &Token) -> Result<()> {
-        let label = clean(target.info.label());
+    /// The slot, once the user agrees to lose what it has. A slot whose token does not answer can be named, too: it is
+    /// what a backup is for.
+    fn target(&self, module: &Module) -> Result<Slot> {
+        let Slots { tokens, unusable } = Slots::of(module)?;
+        let Some(id) = self.slot else {
+            let free = tokens.iter().find(|token| !token.info.token_initialized());
+            return free.map(|token| token.slot).ok_or_else(|| {
+                Error::not_found("no slot is without a token").remedy(
+                    "add a slot to the module's configuration, or replace a token with --slot ID --replace",
+                )
+            });
+        };
+        if let Some(unusable) = unusable.iter().find(|unusable| unusable.slot.id() == id) {
+            self.confirm(id, "a token that cannot be used")?;
+            return Ok(unusable.slot);
+        }
+        let token = Slots { tokens, unusable }.take(id)?;
+        if token.info.token_initialized() {
+            self.confirm(id, &format!("the token `{}`", clean(token.info.label())))?;
+        }
+        Ok(token.slot)
+    }
+
+    fn confirm(&self, slot: u64, what: &str) -> Result<()> {
         if !self.replace {
-            return Err(Error::conflict(format!("slot {} has the token `{label}`", target.slot.id()))
+            return Err(Error::conflict(format!("slot {slot} has {what}"))
                 .remedy("choose another slot; or to destroy that token and all its keys, add --replace"));
         }
-        let question = format!("Replace token `{label}` with all its keys by the backup?");
-        terminal::insist(self.yes, &format!("replacing token `{label}`"), &question)
+        let question = format!("Replace {what} in slot {slot} with all its keys by the backup?");
+        terminal::insist(self.yes, &format!("replacing {what}"), &question)
     }
 }
 

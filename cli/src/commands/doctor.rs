@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::commands::clients;
 use crate::error::{Error, Result};
 use crate::module::{self, Module};
 use crate::options::{Global, Outcome};
 use crate::output::{clean, show};
-use crate::token::Token;
+use crate::report::{Problem, Report};
+use crate::token::{SO_PIN_LOCKED, Slots, Token};
 
 /// Key memory that should be lockable, in bytes: generous for a few thousand keys.
 const MEMORY_TO_LOCK: u64 = 1 << 20;
@@ -43,39 +44,14 @@ impl Check {
         Self { name, status: Status::Warning, detail: detail.into(), remedy: Some(remedy.into()) }
     }
 
-    fn problem(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn problem(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { name, status: Status::Problem, detail: detail.into(), remedy: Some(remedy.into()) }
     }
 
-    fn failed(name: &'static str, error: &Error) -> Self {
-        // The error's own text has its remedy on a second line.
-        let text = error.to_string();
-        let (detail, remedy) = text.split_once("\n  try: ").unwrap_or((&text, "look at the module's log"));
-        Self::problem(name, detail, remedy)
+    fn failed(name: &'static str, error: Error) -> Self {
+        let error = error.explained();
+        Self::problem(name, error.cause(), error.what_to_do().unwrap_or("look at the module's log"))
     }
-}
-
-/// What Trellis's module reports of itself: `T_Status` of its vendor interface (docs/vendor-interface.md). Fields that
-/// another release has or lacks are no error.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Report {
-    configuration_file: Option<PathBuf>,
-    memory_locked: Option<bool>,
-    self_test: Option<String>,
-    slots: Vec<SlotReport>,
-    problems: Vec<String>,
-}
-
-/// A slot in the report.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct SlotReport {
-    id: u64,
-    /// Folder of an embedded store.
-    store: Option<PathBuf>,
-    schema: Option<u64>,
-    problems: Vec<String>,
 }
 
 pub(crate) fn run(global: &Global) -> Result<Outcome> {
@@ -117,12 +93,12 @@ fn text(checks: &[Check]) -> String {
     text
 }
 
-/// Finds and loads the module and looks at its tokens; returns what it reports of itself.
+/// Finds and loads the module and looks at its tokens; returns what it reports of itself, also when it does not start.
 fn check_module(global: &Global, checks: &mut Vec<Check>) -> Option<Report> {
     let (path, source) = match module::locate(global.module.as_deref(), None) {
         Ok(found) => found,
         Err(error) => {
-            checks.push(Check::failed("module path", &error));
+            checks.push(Check::failed("module path", error));
             return None;
         }
     };
@@ -130,8 +106,10 @@ fn check_module(global: &Global, checks: &mut Vec<Check>) -> Option<Report> {
     let module = match Module::load(&path) {
         Ok(module) => module,
         Err(error) => {
-            checks.push(Check::failed("module", &error));
-            return None;
+            // A library that cannot be loaded has no report either; that is said once.
+            let report = if error.is_of_pkcs11() { module::report(&path).ok().flatten() } else { None };
+            checks.push(Check::failed("module", error));
+            return report;
         }
     };
     checks.push(match module.info() {
@@ -139,17 +117,16 @@ fn check_module(global: &Global, checks: &mut Vec<Check>) -> Option<Report> {
             let (name, version) = (info.library_description(), info.library_version());
             Check::ok("module", format!("loads: {name} {version}, Cryptoki {}", info.cryptoki_version()))
         }
-        Err(error) => Check::failed("module", &error),
+        Err(error) => Check::failed("module", error),
     });
     checks.push(interfaces(&module));
-    checks.extend(tokens(&module));
-    match status(&module) {
-        Ok(report) => report,
-        Err(error) => {
-            checks.push(Check::failed("self-report", &error));
-            None
-        }
-    }
+    let (report, failed) = match module::report(&path) {
+        Ok(report) => (report, None),
+        Err(error) => (None, Some(Check::failed("self-report", error))),
+    };
+    checks.extend(tokens(&module, report.is_some()));
+    checks.extend(failed);
+    report
 }
 
 fn interfaces(module: &Module) -> Check {
@@ -162,20 +139,30 @@ fn interfaces(module: &Module) -> Check {
                 list.iter().map(|interface| format!("{} {}", interface.name, interface.version)).collect();
             Check::ok("interfaces", each.join(", "))
         }
-        Err(error) => Check::failed("interfaces", &error),
+        Err(error) => Check::failed("interfaces", error),
     }
 }
 
-fn tokens(module: &Module) -> Vec<Check> {
-    let tokens = match Token::all(module) {
-        Ok(tokens) => tokens,
-        Err(error) => return vec![Check::failed("tokens", &error)],
+/// What C_GetTokenInfo says. Where the module reports of itself, that report has the slots that do not answer and the
+/// PINs that are locked, with remedies that fit the store.
+fn tokens(module: &Module, reported: bool) -> Vec<Check> {
+    let Slots { tokens, unusable } = match Slots::of(module) {
+        Ok(slots) => slots,
+        Err(error) => return vec![Check::failed("tokens", error)],
     };
+    let mut checks = Vec::new();
+    if !reported {
+        checks.extend(unusable.into_iter().map(|slot| Check::failed("tokens", slot.error)));
+    } else if tokens.is_empty() && !unusable.is_empty() {
+        return checks;
+    }
     let ready: Vec<_> = tokens.iter().filter(|token| token.info.token_initialized()).collect();
     if ready.is_empty() {
-        return vec![Check::warning("tokens", "none is initialised", "trellis token init --label NAME")];
+        checks.push(Check::warning("tokens", "none is initialised", "trellis token init --label NAME"));
     }
-    ready.into_iter().map(token).collect()
+    let locked = |token: &&&Token| token.info.user_pin_locked() || token.info.so_pin_locked();
+    checks.extend(ready.iter().filter(|each| !reported || !locked(each)).map(|each| token(each)));
+    checks
 }
 
 fn token(token: &Token) -> Check {
@@ -183,13 +170,9 @@ fn token(token: &Token) -> Check {
     let info = &token.info;
     let label = format!("`{}` in slot {}", info.label(), token.slot.id());
     if info.user_pin_locked() {
-        Check::warning(NAME, format!("{label}: the user PIN is locked"), "trellis token reset-pin")
+        Check::problem(NAME, format!("{label}: the user PIN is locked"), "trellis token reset-pin")
     } else if info.so_pin_locked() {
-        Check::warning(
-            NAME,
-            format!("{label}: the SO PIN is locked"),
-            "keep the user PIN safe: nobody can reset it any more",
-        )
+        Check::problem(NAME, format!("{label}: the SO PIN is locked"), SO_PIN_LOCKED)
     } else if info.user_pin_final_try() {
         let remedy = "log in with the right PIN, or reset it with `trellis token reset-pin`";
         Check::warning(NAME, format!("{label}: one more wrong PIN locks it"), remedy)
@@ -198,17 +181,6 @@ fn token(token: &Token) -> Check {
     } else {
         Check::ok(NAME, label)
     }
-}
-
-/// `None` when the module is not Trellis's.
-fn status(module: &Module) -> Result<Option<Report>> {
-    let raw = module.raw()?;
-    let Some(vendor) = raw.vendor() else { return Ok(None) };
-    let text = vendor.status(None)?;
-    serde_json::from_str(&text).map(Some).map_err(|error| {
-        Error::module(format!("the module's report is not understood: {error}"))
-            .remedy("use the trellis command and the module of one release")
-    })
 }
 
 fn configuration(report: Option<&Report>) -> Check {
@@ -221,8 +193,15 @@ fn configuration(report: Option<&Report>) -> Check {
             "correct it or unset it",
         );
     }
-    let path =
-        report.and_then(|report| report.configuration_file.clone()).or(named).or_else(default_configuration);
+    // Before C_Initialize, or after it failed, the report is about the configuration alone.
+    let refused = report.filter(|report| report.slots.is_none()).and_then(|report| report.problems.first());
+    if let Some(Problem { message, remedy }) = refused {
+        return Check::problem(NAME, message, remedy);
+    }
+    let path = match report {
+        Some(report) => report.config.clone(),
+        None => named.or_else(default_configuration),
+    };
     let Some(path) = path else {
         return Check::ok(NAME, "none: the defaults hold (one embedded slot in the user's data directory)");
     };
@@ -236,12 +215,10 @@ fn configuration(report: Option<&Report>) -> Check {
         Ok(_) => match std::fs::File::open(&path) {
             Ok(_) => Check::ok(NAME, path.display().to_string()),
             Err(error) => {
-                Check::failed(NAME, &Error::io("read", &path, &error).remedy("correct its permissions"))
+                Check::failed(NAME, Error::io("read", &path, &error).remedy("correct its permissions"))
             }
         },
-        Err(error) => {
-            Check::failed(NAME, &Error::io("read", &path, &error).remedy("correct its permissions"))
-        }
+        Err(error) => Check::failed(NAME, Error::io("read", &path, &error).remedy("correct its permissions")),
     }
 }
 
@@ -254,7 +231,6 @@ fn default_configuration() -> Option<PathBuf> {
 }
 
 fn of_report(report: &Report) -> Vec<Check> {
-    const SEE_LOG: &str = "look at the module's log: TRELLIS_LOG=debug";
     let mut checks = Vec::new();
     match report.self_test.as_deref() {
         Some("passed") => checks.push(Check::ok("self-test", "passed")),
@@ -264,41 +240,27 @@ fn of_report(report: &Report) -> Vec<Check> {
         }
         None => {}
     }
-    for slot in &report.slots {
-        let schema = slot.schema.map(|schema| format!(", schema {schema}")).unwrap_or_default();
-        checks.extend(slot.store.as_ref().map(|store| store_permissions(store, &schema)));
-        let of_slot =
-            |problem: &String| Check::problem("store", format!("slot {}: {problem}", slot.id), SEE_LOG);
-        checks.extend(slot.problems.iter().map(of_slot));
+    let Some(slots) = &report.slots else { return checks };
+    for slot in slots {
+        let store = slot.store.as_ref().map_or_else(String::new, |store| store.display().to_string());
+        match &slot.token {
+            _ if !slot.problems.is_empty() => {}
+            Some(token) if !token.initialized => {
+                checks.push(Check::ok("store", format!("{store}: no token yet")));
+            }
+            _ => checks.push(Check::ok("store", store)),
+        }
+        checks.extend(slot.problems.iter().map(|problem| found("store", problem)));
     }
-    checks.extend(report.problems.iter().map(|problem| Check::problem("module report", problem, SEE_LOG)));
+    // The module's list has those of its slots again.
+    let told = |problem: &&Problem| slots.iter().any(|slot| slot.problems.contains(problem));
+    let rest = report.problems.iter().filter(|problem| !told(problem));
+    checks.extend(rest.map(|problem| found("module report", problem)));
     checks
 }
 
-/// The store's folder must be 0700 and its files 0600.
-fn store_permissions(store: &Path, schema: &str) -> Check {
-    const NAME: &str = "store";
-    let folder = if store.is_dir() { Some(store) } else { store.parent() };
-    for path in [Some(store), folder].into_iter().flatten() {
-        match std::fs::metadata(path) {
-            Ok(metadata) if metadata.mode() & 0o077 != 0 => {
-                let detail =
-                    format!("others have access to {} (mode {:o})", path.display(), metadata.mode() & 0o777);
-                return Check::problem(NAME, detail, format!("chmod go= {}", path.display()));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Check::ok(NAME, format!("{}: not made yet", store.display()));
-            }
-            Err(error) => {
-                return Check::failed(
-                    NAME,
-                    &Error::io("look at", path, &error).remedy("correct its permissions"),
-                );
-            }
-        }
-    }
-    Check::ok(NAME, format!("{}{schema}, for its owner only", store.display()))
+fn found(name: &'static str, Problem { message, remedy }: &Problem) -> Check {
+    Check::problem(name, message, remedy)
 }
 
 fn entropy() -> Check {
@@ -337,33 +299,23 @@ fn memory_locking(locked: Option<bool>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_report_may_leave_things_out_or_say_more() {
-        let report: Report = serde_json::from_str("{}").unwrap();
-        assert!(of_report(&report).is_empty());
-        let report = r#"{"configuration_file":null,"self_test":"passed","memory_locked":true,"new":[],"problems":["b"],
-                         "slots":[{"id":7,"store":"/nowhere/s","schema":1,"token":null,"problems":["a"]}]}"#;
-        let checks = of_report(&serde_json::from_str(report).unwrap());
-        let status: Vec<_> = checks.iter().map(|check| check.status).collect();
-        assert_eq!(status, [Status::Ok, Status::Ok, Status::Problem, Status::Problem]);
-        assert_eq!(checks[2].detail, "slot 7: a");
-    }
-
-    #[test]
-    fn a_store_that_others_can_reach_is_a_problem() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
-        let store = folder.path().join("token.db");
-        fs::write(&store, b"").unwrap();
-        for (mode, status) in [(0o600, Status::Ok), (0o640, Status::Problem), (0o604, Status::Problem)] {
-            fs::set_permissions(&store, Permissions::from_mode(mode)).unwrap();
-            assert_eq!(store_permissions(&store, "").status, status, "{mode:o}");
-        }
-        fs::set_permissions(&store, Permissions::from_mode(0o600)).unwrap();
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(store_permissions(&store, "").status, Status::Problem);
+    fn a_problem_of_a_slot_is_told_once() {
+        let report = r#"{"version":"1","initialized":true,"config":null,"self_test":"passed","memory_locked":true,
+            "last_failure":null,"problems":[{"message":"m","remedy":"r"},{"message":"n","remedy":"q"}],
+            "slots":[{"store":"/a","token":null,"problems":[{"message":"m","remedy":"r"}]},
+                     {"store":"/b","token":{"initialized":false},"problems":[]}]}"#;
+        let checks = of_report(&Report::parse(report).unwrap());
+        let seen: Vec<_> =
+            checks.iter().map(|check| (check.name, check.status, check.detail.as_str())).collect();
+        let expected = [
+            ("self-test", Status::Ok, "passed"),
+            ("store", Status::Problem, "m"),
+            ("store", Status::Ok, "/b: no token yet"),
+            ("module report", Status::Problem, "n"),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(checks[1].remedy.as_deref(), Some("r"));
     }
 }

@@ -4,14 +4,14 @@ use clap::Args;
 use cryptoki::slot::Slot;
 
 use crate::commands::token::{done, new_pin};
-use crate::error::{Error, Result, While};
+use crate::error::{Error, Result};
 use crate::module::Module;
 use crate::options::{Global, Outcome};
 use crate::output::clean;
 use crate::pin::{self, PinSource, Wanted};
 use crate::secret::Secret;
 use crate::terminal;
-use crate::token::{Choice, OpenToken, Token};
+use crate::token::{Choice, OpenToken, SO_PIN_LOCKED, Slots, Token};
 
 /// CK_TOKEN_INFO has room for as many bytes.
 const LONGEST_LABEL: usize = 32;
@@ -51,19 +51,26 @@ impl InitArgs {
             return Err(Error::usage("a label cannot end in spaces: PKCS#11 pads labels with them"));
         }
         let module = global.load(None)?;
-        let before = Token::all(&module)?;
-        let target = self.target(&module, &before)?;
-        self.refuse_duplicate(&before, target.slot)?;
+        let slots = Slots::of(&module)?;
+        let before = slots.tokens.clone();
+        if self.token.is_none() && self.slot.is_none() {
+            // Also where no slot is free, which would be told first.
+            self.refuse_duplicate(&before, None)?;
+        }
+        let target = self.target(&module, slots)?;
+        self.refuse_duplicate(&before, Some(target.slot))?;
         if target.info.token_initialized() {
             self.confirm(&target)?;
         }
         // Both PINs are known and fit before the token is touched.
         let so_pin = self.so_pin(&target)?;
         let user_pin = new_pin(&target.info, self.pin_source.as_ref(), "user PIN", "--pin-source")?;
-        module
-            .pkcs11()
-            .init_token(target.slot, &so_pin.pin()?, &self.label)
-            .while_doing(&format!("initialising slot {}", target.slot.id()))?;
+        module.pkcs11().init_token(target.slot, &so_pin.pin()?, &self.label).map_err(|error| {
+            let error = Error::from(error).explained();
+            let locked = error.is("CKR_PIN_LOCKED");
+            let error = error.while_doing(&format!("initialising slot {}", target.slot.id()));
+            if locked { error.remedy(SO_PIN_LOCKED) } else { error }
+        })?;
         let token = self.find_again(&module, &before, &target)?;
         let token = set_user_pin(&module, token, &so_pin, &user_pin)?;
         let (label, serial) = (clean(token.info.label()), clean(token.info.serial_number()));
@@ -84,34 +91,33 @@ impl InitArgs {
         new_pin(&target.info, self.so_pin_source.as_ref(), name, option)
     }
 
-    fn target(&self, module: &Module, tokens: &[Token]) -> Result<Token> {
+    fn target(&self, module: &Module, slots: Slots) -> Result<Token> {
         if let Some(name) = &self.token {
             return Token::choose(module, &Choice { token: Some(name.clone()), key_uri: None });
         }
         let Some(id) = self.slot else {
-            let free = tokens.iter().find(|token| !token.info.token_initialized());
-            return free.cloned().ok_or_else(|| {
-                Error::not_found("every token of the module is initialised already").remedy(
-                    "add a slot to the module's configuration, or erase a token with --slot ID --erase",
-                )
-            });
+            let free = slots.tokens.into_iter().find(|token| !token.info.token_initialized());
+            return match (free, slots.unusable.into_iter().next()) {
+                (Some(token), _) => Ok(token),
+                (None, Some(unusable)) => Err(unusable.error.while_doing("no slot is free")),
+                (None, None) => Err(Error::not_found("every token of the module is initialised already")
+                    .remedy(
+                        "add a slot to the module's configuration, or erase a token with --slot ID --erase",
+                    )),
+            };
         };
-        let token = tokens.iter().find(|token| token.slot.id() == id);
-        let token = token.ok_or_else(|| {
-            Error::not_found(format!("there is no token in slot {id}"))
-                .remedy("see the slots with `trellis token list`")
-        })?;
+        let token = slots.take(id)?;
         if token.info.token_initialized() && !self.erase {
             return Err(Error::conflict(format!("slot {id} has the token `{}`", clean(token.info.label())))
                 .remedy("choose another slot; or to destroy that token and all its keys, add --erase"));
         }
-        Ok(token.clone())
+        Ok(token)
     }
 
     /// Two tokens of one label cannot be told apart by most tools.
-    fn refuse_duplicate(&self, tokens: &[Token], target: Slot) -> Result<()> {
+    fn refuse_duplicate(&self, tokens: &[Token], target: Option<Slot>) -> Result<()> {
         let same = |token: &&Token| {
-            token.slot != target && token.info.token_initialized() && token.info.label() == self.label
+            Some(token.slot) != target && token.info.token_initialized() && token.info.label() == self.label
         };
         match tokens.iter().find(same) {
             None => Ok(()),

@@ -10,7 +10,7 @@ use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::{clean, fields, show, table};
 use crate::pin::{self, PinSource, Wanted};
 use crate::secret::Secret;
-use crate::token::{OpenToken, Token};
+use crate::token::{OpenToken, Slots, Token, Unusable};
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenCommand {
@@ -159,7 +159,7 @@ fn pin_sentence(state: &str) -> &'static str {
     match state {
         "locked" => "locked after too many wrong PINs",
         "final-try" => "one try left before it locks",
-        "count-low" => "wrong PINs were entered since the last login",
+        "count-low" => "some tries are used up since the last login",
         "to-be-changed" => "must be changed",
         "ok" => "set",
         _ => "not set",
@@ -168,16 +168,22 @@ fn pin_sentence(state: &str) -> &'static str {
 
 fn list(global: &Global) -> Result<Outcome> {
     let module = global.load(None)?;
-    let tokens = Token::all(&module)?;
+    let Slots { tokens, unusable } = Slots::of(&module)?;
     let json: Vec<_> = tokens.iter().map(TokenJson::from).collect();
-    show(global, &serde_json::json!({ "tokens": json }), || {
-        if tokens.is_empty() {
+    let unusable_json: Vec<_> = unusable
+        .iter()
+        .map(|Unusable { slot, error }| {
+            serde_json::json!({ "slot_id": slot.id(), "error": error.json()["error"] })
+        })
+        .collect();
+    show(global, &serde_json::json!({ "tokens": json, "unusable": unusable_json }), || {
+        if tokens.is_empty() && unusable.is_empty() {
             return "The module has no token.".into();
         }
         let row = |token: &Token| {
             let info = &token.info;
             let state = match info.token_initialized() {
-                true => format!("initialised, user PIN {}", pin_sentence(user_pin(info))),
+                true => format!("initialised; user PIN: {}", pin_sentence(user_pin(info))),
                 false => "not initialised".into(),
             };
             [
@@ -188,8 +194,17 @@ fn list(global: &Global) -> Result<Outcome> {
                 state,
             ]
         };
-        let rows: Vec<_> = tokens.iter().map(row).collect();
-        table(["SLOT", "LABEL", "SERIAL", "MODEL", "STATE"], &rows)
+        let mut rows: Vec<_> = tokens.iter().map(row).collect();
+        rows.extend(unusable.iter().map(|Unusable { slot, .. }| {
+            let state = "CANNOT BE USED, see below".to_owned();
+            [slot.id().to_string(), String::new(), String::new(), String::new(), state]
+        }));
+        let mut text = table(["SLOT", "LABEL", "SERIAL", "MODEL", "STATE"], &rows);
+        for Unusable { error, .. } in &unusable {
+            text.push_str(&format!("\n{}\n", clean(&error.cause())));
+            text.extend(error.what_to_do().map(|remedy| format!("  try: {}\n", clean(remedy))));
+        }
+        text
     })?;
     Ok(Outcome::Done)
 }

@@ -37,6 +37,13 @@ pub(crate) struct Run {
 }
 
 impl Bench {
+    /// Copies a program that is to be run. Another process does it: a file that this one holds open for writing may
+    /// be inherited by a test's child of the same moment, and then it cannot be run ("text file busy").
+    pub(crate) fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+        let copied = Command::new("cp").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
+        assert!(copied.success());
+    }
+
     /// A module without an initialised token.
     pub(crate) fn empty() -> Self {
         let kind = match std::env::var("TRELLIS_TEST_MODULE_KIND").as_deref() {
@@ -182,7 +189,7 @@ impl Bench {
 }
 
 impl Run {
-    fn new(output: Output, arguments: &[&str]) -> Self {
+    pub(crate) fn new(output: Output, arguments: &[&str]) -> Self {
         let code = output.status.code().unwrap_or(-1);
         let stderr = String::from_utf8(output.stderr).unwrap();
         Self { code, stdout: output.stdout, stderr, what: arguments.join(" ") }

@@ -114,11 +114,7 @@ fn the_module_is_named_by_option_environment_or_place() {
     let bin = bench.path("prefix/bin");
     fs::create_dir_all(&bin).unwrap();
     let copy = bin.join("trellis");
-    // By a process of its own: a child that another test forks meanwhile would keep our descriptor of the copy open, and
-    // a program that is open for writing cannot be run.
-    let made =
-        std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_trellis")).arg(&copy).status().unwrap();
-    assert!(made.success());
+    Bench::copy_program(env!("CARGO_BIN_EXE_trellis"), &copy);
     let alone = || {
         let mut command = std::process::Command::new(&copy);
         bench.environment(&mut command);

@@ -10,3 +10,4 @@ mod machine;
 mod sign;
 #[cfg(test)]
 mod token;
+mod trouble;
