@@ -49,9 +49,15 @@ make_token() {
             ;;
         4)
             has_free_slot || use_own_slot
+            made=()
             make_pin "$so_pin"
             make_pin "$pin"
-            "$trellis" token init --label "$token" --so-pin-source "file:$so_pin" --pin-source "file:$pin"
+            "$trellis" token init --label "$token" --so-pin-source "file:$so_pin" --pin-source "file:$pin" || {
+                rc=$?
+                # PINs of no token would only mislead.
+                rm -f "${made[@]}"
+                exit "$rc"
+            }
             ;;
         *)
             cat "$work/log" >&2
@@ -72,9 +78,11 @@ use_own_slot() {
     echo "the usual slot has another token, which stays as it is; this one is configured by $own_config"
 }
 
-# 128 random bits, in a file that only its owner can read.
+# 128 random bits, in a file that only its owner can read; `made` lists the files that were not there before.
 make_pin() {
-    [[ -e $1 ]] || (set -o noclobber && head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$1")
+    [[ -e $1 ]] && return
+    (set -o noclobber && head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$1")
+    made+=("$1")
 }
 
 make_key() {

@@ -25,6 +25,7 @@ pub(crate) struct KeyJson {
     pub(crate) id: String,
     pub(crate) algorithm: String,
     pub(crate) objects: Vec<&'static str>,
+    uses: Vec<&'static str>,
     sensitive: Option<bool>,
     extractable: Option<bool>,
     always_sensitive: Option<bool>,
@@ -74,6 +75,18 @@ impl Entry {
         objects.into_iter().find_map(Object::public_key)
     }
 
+    /// What the key may be used for: the private or secret half, when it can be seen.
+    fn uses(&self) -> Vec<&'static str> {
+        let main = self.main();
+        let uses = [
+            (AttributeType::Sign, "sign"),
+            (AttributeType::Verify, "verify"),
+            (AttributeType::Encrypt, "encrypt"),
+            (AttributeType::Decrypt, "decrypt"),
+        ];
+        uses.iter().filter(|(kind, _)| main.flag(*kind) == Some(true)).map(|(_, word)| *word).collect()
+    }
+
     pub(crate) fn json(&self, token: &Token) -> KeyJson {
         let main = self.main();
         let mut uri = token.uri();
@@ -90,6 +103,7 @@ impl Entry {
             id: hex(main.id()),
             algorithm: main.algorithm_name(),
             objects: self.objects.iter().map(|object| class_name(object.class)).collect(),
+            uses: self.uses(),
             sensitive: main.flag(AttributeType::Sensitive),
             extractable: main.flag(AttributeType::Extractable),
             always_sensitive: main.flag(AttributeType::AlwaysSensitive),
@@ -128,21 +142,12 @@ impl Entry {
     /// Everything about the key, line by line, and its public half in PEM.
     pub(crate) fn describe(&self, json: &KeyJson) -> String {
         let yes = |flag: Option<bool>| flag.map_or("", |flag| if flag { "yes" } else { "no" }).to_owned();
-        let main = self.main();
-        let uses = [
-            (AttributeType::Sign, "sign"),
-            (AttributeType::Verify, "verify"),
-            (AttributeType::Encrypt, "encrypt"),
-            (AttributeType::Decrypt, "decrypt"),
-        ];
-        let uses: Vec<_> =
-            uses.iter().filter(|(kind, _)| main.flag(*kind) == Some(true)).map(|(_, word)| *word).collect();
         let mut text = fields(&[
             ("label", clean(&json.label)),
             ("id", json.id.clone()),
             ("algorithm", json.algorithm.clone()),
             ("objects", json.objects.join(" ")),
-            ("uses", uses.join(" ")),
+            ("uses", json.uses.join(" ")),
             ("sensitive", yes(json.sensitive)),
             ("extractable", yes(json.extractable)),
             ("made in the token", yes(json.local)),

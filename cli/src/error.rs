@@ -31,7 +31,7 @@ pub(crate) struct Error {
     message: String,
     remedy: Option<String>,
     /// `CKR_...` and the C function, where PKCS#11 is the cause.
-    pkcs11: Option<(String, String)>,
+    pkcs11: Option<Box<(String, String)>>,
     explained: bool,
 }
 
@@ -93,7 +93,7 @@ impl Error {
         match ckr::row_of_code(code) {
             Some(row) => Self::from_row(row, function),
             None => Self {
-                pkcs11: Some((format!("0x{code:08x}"), function.to_owned())),
+                pkcs11: Some(Box::new((format!("0x{code:08x}"), function.to_owned()))),
                 ..Self::module("the module failed with a code of its own")
             },
         }
@@ -119,7 +119,7 @@ impl Error {
 
     /// Whether PKCS#11 answered with this code.
     pub(crate) fn is(&self, return_value: &str) -> bool {
-        self.pkcs11.as_ref().is_some_and(|(name, _)| name == return_value)
+        self.pkcs11.as_deref().is_some_and(|(name, _)| name == return_value)
     }
 
     /// Whether a function of the module answered, though with an error.
@@ -130,7 +130,7 @@ impl Error {
     /// With the reason that the module knows, where the code alone says too little. To be called before another
     /// function of the module fails.
     pub(crate) fn explained(mut self) -> Self {
-        let Some((code, function)) = self.pkcs11.clone() else { return self };
+        let Some((code, function)) = self.pkcs11.as_deref().cloned() else { return self };
         if self.explained || !SAY_LITTLE.contains(&code.as_str()) {
             return self;
         }
@@ -147,7 +147,7 @@ impl Error {
 
     /// What went wrong, without the remedy.
     pub(crate) fn cause(&self) -> String {
-        match &self.pkcs11 {
+        match self.pkcs11.as_deref() {
             None => format!("{}{}", self.doing, self.message),
             Some((name, function)) => format!("{}{} ({name} from {function})", self.doing, self.message),
         }
@@ -159,7 +159,7 @@ impl Error {
 
     fn from_row(row: &ckr::Row, function: &str) -> Self {
         Self {
-            pkcs11: Some((row.name.to_owned(), function.to_owned())),
+            pkcs11: Some(Box::new((row.name.to_owned(), function.to_owned()))),
             ..Self::new(row.exit, row.cause).remedy(row.remedy)
         }
     }
@@ -172,8 +172,8 @@ impl Error {
                 "exit_code": self.exit as u8,
                 "message": format!("{}{}", self.doing, self.message),
                 "remedy": self.remedy,
-                "return_value": self.pkcs11.as_ref().map(|(name, _)| name),
-                "function": self.pkcs11.as_ref().map(|(_, function)| function),
+                "return_value": self.pkcs11.as_deref().map(|(name, _)| name),
+                "function": self.pkcs11.as_deref().map(|(_, function)| function),
             }
         })
     }
@@ -202,7 +202,7 @@ impl From<Cryptoki> for Error {
                         Self::from_code(code, &function)
                     }
                     (None, _) => Self {
-                        pkcs11: Some((format!("{rv:?}"), function)),
+                        pkcs11: Some(Box::new((format!("{rv:?}"), function))),
                         ..Self::module("the module failed")
                     },
                 }

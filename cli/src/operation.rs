@@ -4,7 +4,7 @@ use cryptoki::error::{Error as Cryptoki, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
 
-use crate::error::{Result, While};
+use crate::error::{Error, Result, While};
 use crate::files::Input;
 use crate::scheme::Plan;
 use crate::token::OpenToken;
@@ -24,12 +24,14 @@ pub(crate) fn sign(token: &mut OpenToken, plan: Plan, key: Key, input: &mut Inpu
             let digest = digest(token, &hash, input)?;
             sign_whole(token, &mechanism, key, &digest)
         }
+        Plan::Whole(mechanism) => sign_whole(token, &mechanism, key, &whole(input)?),
         Plan::Message(mechanism) => {
             let first = input.part()?;
             if input.ended() {
                 sign_whole(token, &mechanism, key, &first)
             } else {
-                match sign_parts(token, &mechanism, key, &first, input)? {
+                let parts = sign_parts(token, &mechanism, key, &first, input);
+                match parts.map_err(too_long_to_hold).while_doing("signing")? {
                     Some(signature) => Ok(signature),
                     None => {
                         token.renew()?;
@@ -56,6 +58,7 @@ pub(crate) fn verify(
             let digest = digest(token, &hash, input)?;
             token.session().verify(&mechanism, key, &digest, signature)
         }
+        Plan::Whole(mechanism) => token.session().verify(&mechanism, key, &whole(input)?, signature),
         Plan::Message(mechanism) => {
             let first = input.part()?;
             if input.ended() {
@@ -78,6 +81,22 @@ pub(crate) fn verify(
         Err(Cryptoki::Pkcs11(RvError::SignatureInvalid | RvError::SignatureLenRange, _)) => Ok(false),
         Err(error) => Err(error).while_doing("verifying"),
     }
+}
+
+fn whole(input: &mut Input) -> Result<Vec<u8>> {
+    let first = input.part()?;
+    if input.ended() { Ok(first) } else { input.whole(first) }
+}
+
+/// A token that needs the whole message and is handed it in parts keeps them, as far as it has room (PKCS#11 v3.2
+/// section 6.3).
+fn too_long_to_hold(error: Error) -> Error {
+    if !error.is("CKR_TOKEN_RESOURCE_EXCEEDED") {
+        return error;
+    }
+    error
+        .meaning("the token must hold a message of this kind whole, and this one is too long for it")
+        .remedy("--hash sha512, which takes messages of any length; or leave out --deterministic")
 }
 
 fn sign_whole(token: &OpenToken, mechanism: &Mechanism, key: Key, message: &[u8]) -> Result<Vec<u8>> {
@@ -156,4 +175,19 @@ fn takes_no_parts(error: &Cryptoki) -> bool {
                 _
             )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cryptoki_sys::{CK_RV, CKR_DATA_LEN_RANGE, CKR_TOKEN_RESOURCE_EXCEEDED};
+
+    #[test]
+    fn a_message_that_is_too_long_to_be_held_has_its_own_remedy() {
+        let answer = |code: CK_RV| too_long_to_hold(Error::from_code(code, "C_SignUpdate")).to_string();
+        let text = answer(CKR_TOKEN_RESOURCE_EXCEEDED);
+        assert!(text.contains("hold a message") && text.contains("--hash sha512"), "{text}");
+        assert!(!text.contains("close other programs"), "{text}");
+        assert!(!answer(CKR_DATA_LEN_RANGE).contains("hold a message"));
+    }
 }

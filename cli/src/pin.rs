@@ -64,8 +64,10 @@ pub(crate) fn obtain(source: Option<&PinSource>, wanted: Wanted) -> Result<Secre
         Some(PinSource::Env(name)) => from_env(name)?,
         Some(PinSource::Systemd(name)) => from_systemd(name)?,
     };
-    if secret.len() == 0 {
-        return Err(Error::login(format!("the {} is empty", wanted.name)));
+    // Of a new one the caller knows the shortest length.
+    if secret.len() == 0 && !wanted.new {
+        return Err(Error::login(format!("the {} is empty", wanted.name))
+            .remedy("check its source; no token has an empty one"));
     }
     Ok(secret)
 }
@@ -94,6 +96,10 @@ fn from_file(path: &Path) -> Result<Secret> {
     let file = File::open(path).map_err(failed)?;
     // Asked of the open file, so that nobody can exchange it between the question and the reading.
     let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(Error::format(format!("{} is a folder, not a file with a PIN", path.display()))
+            .remedy("name the file in it"));
+    }
     if metadata.mode() & 0o077 != 0 {
         return Err(Error::login(format!("others may read the PIN in {}", path.display()))
             .remedy(format!("chmod 600 {}", path.display())));

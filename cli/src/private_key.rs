@@ -49,6 +49,10 @@ impl PrivateKey {
     }
 
     fn from_pem(block: &[u8]) -> Result<Self> {
+        // Its lines are longer than RFC 7468 has them, so that it is told before it is decoded.
+        if block.starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----") {
+            return Err(openssh());
+        }
         let mut der = Zeroizing::new(vec![0; block.len()]);
         let (label, der) = pem::decode(block, &mut der).map_err(|error| {
             Error::format(format!("the PEM text is damaged: {error}")).remedy("copy the file again")
@@ -62,9 +66,6 @@ impl PrivateKey {
                 Err(Error::unsupported("the key is in its old form, not PKCS#8")
                     .remedy("openssl pkcs8 -topk8 -nocrypt -in FILE | trellis key import -"))
             }
-            "OPENSSH PRIVATE KEY" => Err(Error::unsupported("this is an OpenSSH private key").remedy(
-                "make a new key with `trellis key generate --algorithm ed25519`; `ssh-keygen -D` shows it",
-            )),
             other => Err(Error::format(format!("a PEM file of type `{other}` holds no private key"))
                 .remedy("a file with BEGIN PRIVATE KEY")),
         }
@@ -179,6 +180,13 @@ impl std::fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PrivateKey({})", self.algorithm)
     }
+}
+
+fn openssh() -> Error {
+    Error::unsupported("this is a private key in OpenSSH's own format, not PKCS#8").remedy(
+        "for RSA and ECDSA convert a copy: `ssh-keygen -p -m PKCS8 -f COPY`, and import that; ssh-keygen may leave an \
+         Ed25519 key as it is: make a new one with `trellis key generate --algorithm ed25519`",
+    )
 }
 
 /// What raw bytes of this algorithm look like; completes "try: ".

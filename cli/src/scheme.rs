@@ -34,8 +34,10 @@ pub(crate) struct Abilities {
 /// What to ask of the token.
 #[derive(Debug)]
 pub(crate) enum Plan<'a> {
-    /// One mechanism takes the message.
+    /// One mechanism takes the message, in parts if need be.
     Message(Mechanism<'a>),
+    /// One mechanism takes the message as a whole: Ed25519 reads it twice, so a token would have to hold the parts.
+    Whole(Mechanism<'a>),
     /// The token hashes first and then signs the digest, because it has no mechanism that does both.
     Digest(Mechanism<'a>, Mechanism<'a>),
 }
@@ -54,13 +56,17 @@ impl Scheme {
         }
         let plan = match algorithm {
             Algorithm::MlDsa(_) => Plan::Message(self.ml_dsa()),
+            Algorithm::Ed25519 if self.hash.is_none() => Plan::Whole(self.ed25519()),
             Algorithm::Ed25519 => Plan::Message(self.ed25519()),
             Algorithm::Ecdsa(curve) => return ecdsa(self.hash.unwrap_or(curve.hash), offered),
             Algorithm::Rsa(_) => Plan::Message(self.rsa()?),
             Algorithm::Aes(_) => return Err(Error::usage("an AES key makes no signatures")),
         };
-        let Plan::Message(mechanism) = plan else { return Ok(plan) };
-        available(mechanism, offered).map(Plan::Message)
+        match plan {
+            Plan::Message(mechanism) => available(mechanism, offered).map(Plan::Message),
+            Plan::Whole(mechanism) => available(mechanism, offered).map(Plan::Whole),
+            Plan::Digest(..) => Ok(plan),
+        }
     }
 
     /// Refuses what the algorithm has no room for, before the token answers with less.
@@ -197,7 +203,7 @@ mod tests {
         let abilities =
             Abilities { mechanisms: ALL.map(CK_MECHANISM_TYPE::from).to_vec(), eddsa_parameters: true };
         Ok(match scheme.plan(algorithm, &abilities)? {
-            Plan::Message(mechanism) => vec![mechanism.mechanism_type()],
+            Plan::Message(mechanism) | Plan::Whole(mechanism) => vec![mechanism.mechanism_type()],
             Plan::Digest(digest, mechanism) => vec![digest.mechanism_type(), mechanism.mechanism_type()],
         })
     }

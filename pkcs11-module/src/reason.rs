@@ -207,6 +207,26 @@ mod tests {
     }
 
     #[test]
+    fn every_refusal_names_the_store_and_what_to_do() {
+        let place = Place { slot: SlotId(3), store: Some(Path::new("/keys")) };
+        for (error, message, remedy) in [
+            (StoreError::Busy, "another process keeps /keys locked", "fuser -v /keys /keys/token.db"),
+            (StoreError::Full, "no room is left on the disk of /keys", "free some space"),
+            (StoreError::ReadOnly, "/keys cannot be written", "write the folder"),
+            (StoreError::NewerFormat, "/keys was written by a newer version", "that version"),
+            (
+                StoreError::Damaged("a; restore a backup".into()),
+                "damaged: a",
+                "restore FILE --slot 3 --replace",
+            ),
+        ] {
+            let told = explain(&error, Some(place));
+            assert!(told.message.contains(message) && told.remedy.contains(remedy), "{told:?}");
+            assert!(!told.message.contains("; restore"), "{told:?}");
+        }
+    }
+
+    #[test]
     fn the_remedy_of_a_text_stands_apart() {
         let error = StoreError::Permissions("/a; b may be used by others; run: chmod 700 /a".into());
         let told = explain(&error, None);

@@ -20,6 +20,9 @@ use crate::private_key::PrivateKey;
 use crate::public_key::{PointForm, PublicKey};
 use crate::token::OpenToken;
 
+/// RSA keys below this size are no longer safe, and many tokens refuse them.
+const LEAST_RSA: u32 = 2048;
+
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
     /// PKCS#8 private key or X.509 certificate in PEM or DER, or with --algorithm the bare key; - for standard input.
@@ -60,7 +63,8 @@ impl ImportArgs {
         key.template.extend(self.identity.attributes(&id));
         key.template.extend(self.policy.secret(key.algorithm));
         let doing = format!("importing the {} key", key.algorithm);
-        let handle = open.session().create_object(key.template.attributes()).while_doing(&doing)?;
+        let handle = open.session().create_object(key.template.attributes());
+        let handle = handle.map_err(|error| too_small(error.into(), key.algorithm)).while_doing(&doing)?;
         if !key.algorithm.is_secret_key()
             && let Err(error) = self.import_public(&open, handle, key.public.take(), &id)
         {
@@ -126,6 +130,16 @@ impl ImportArgs {
         template.push(Attribute::Private(false));
         open.session().create_object(&template).while_doing("importing the certificate")?;
         report(global, &open, &id, "Imported a certificate for the")
+    }
+}
+
+/// A token that refuses a short RSA key has many codes for it, and none names the size.
+fn too_small(error: Error, algorithm: Algorithm) -> Error {
+    match algorithm {
+        Algorithm::Rsa(bits) if bits < LEAST_RSA => error
+            .meaning(format!("the token does not take an RSA key of {bits} bits"))
+            .remedy("use a longer key: `trellis key generate --algorithm rsa-3072`"),
+        _ => error,
     }
 }
 

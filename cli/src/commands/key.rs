@@ -304,9 +304,9 @@ pub(crate) fn find_public(open: &mut OpenToken, args: &TokenArgs, name: &KeyName
 fn login_to_look(open: &mut OpenToken, args: &TokenArgs, name: Option<&KeyName>) -> Result<()> {
     let source = args.source(name)?;
     open.login(source.as_ref()).map_err(|error| match &source {
-        None => error
+        None if terminal::open().is_none() => error
             .remedy("--pin-source file:PATH, env:NAME or systemd:NAME; or --public for what needs no login"),
-        Some(_) => error,
+        _ => error,
     })
 }
 

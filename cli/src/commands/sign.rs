@@ -1,7 +1,9 @@
 //! `trellis sign`.
 
+use std::fs::Metadata;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cryptoki::object::{AttributeType, ObjectClass};
@@ -11,7 +13,7 @@ use crate::commands::key::not_found;
 use crate::encoding::{Format, base64, ecdsa_to_der, hex, parse_hex};
 use crate::error::{Error, Result};
 use crate::files::{Input, is_dash, write_result};
-use crate::object::{KeyName, Object};
+use crate::object::{KeyName, Object, class_name};
 use crate::operation::{self, Key};
 use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::show;
@@ -35,7 +37,7 @@ pub(crate) struct SignArgs {
     /// Write ECDSA signatures in DER, as OpenSSL and X.509 have them.
     #[arg(long)]
     der: bool,
-    /// File to write [default: standard output].
+    /// File to write; one that exists is replaced [default: standard output].
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Form of the signature [default: raw into a file or pipe, base64 on a terminal].
@@ -78,6 +80,7 @@ impl SignArgs {
     pub(crate) fn run(self, global: &Global) -> Result<Outcome> {
         let name = KeyName::parse(&self.key)?;
         let scheme = self.scheme.scheme(self.deterministic)?;
+        self.refuse_own_input()?;
         // Before the PIN is asked for.
         let mut input = Input::open(&self.file)?;
         let module = self.token.load(global, Some(&name))?;
@@ -85,7 +88,10 @@ impl SignArgs {
         let mut open = OpenToken::open(&module, token, false)?;
         open.login(self.token.source(Some(&name))?.as_ref())?;
         let object = Object::one(open.session(), ObjectClass::PRIVATE_KEY, &name)?;
-        let object = object.ok_or_else(|| not_found(&open, &name))?;
+        let object = match object {
+            Some(object) => object,
+            None => return Err(no_private_key(&open, &name)?),
+        };
         let algorithm = known_algorithm(&object)?;
         if self.der && !matches!(algorithm, Algorithm::Ecdsa(_)) {
             return Err(Error::usage(format!("--der is for ECDSA, and `{name}` is {algorithm}")));
@@ -103,6 +109,21 @@ impl SignArgs {
                 .map_err(|error| Error::module(format!("the token gave no ECDSA signature: {error}")))?;
         }
         self.deliver(global, &object, algorithm, &signature)
+    }
+
+    /// The signature would take the place of what it is a signature of.
+    fn refuse_own_input(&self) -> Result<()> {
+        let file = |path: &Path| std::fs::metadata(path).ok().filter(Metadata::is_file);
+        let Some((out, found)) = self.out.as_deref().and_then(|out| Some((out, file(out)?))) else {
+            return Ok(());
+        };
+        match file(&self.file) {
+            Some(input) if (input.dev(), input.ino()) == (found.dev(), found.ino()) => {
+                Err(Error::usage(format!("--out {} is the file that is to be signed", out.display()))
+                    .remedy("name another file for the signature"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn deliver(
@@ -132,6 +153,25 @@ impl SignArgs {
         show(global, &json, String::new)?;
         Ok(Outcome::Done)
     }
+}
+
+/// Why there is no private key of that name: a key of another kind has it, or none.
+fn no_private_key(open: &OpenToken, name: &KeyName) -> Result<Error> {
+    if let Some(secret) = Object::one(open.session(), ObjectClass::SECRET_KEY, name)? {
+        let text =
+            format!("`{name}` is a secret key ({}), which makes no signatures", secret.algorithm_name());
+        return Ok(Error::usage(text).remedy("use an ML-DSA, Ed25519, ECDSA or RSA key pair"));
+    }
+    for class in [ObjectClass::PUBLIC_KEY, ObjectClass::CERTIFICATE] {
+        if Object::one(open.session(), class, name)?.is_some() {
+            let text = format!(
+                "the token has of `{name}` only the {}, which makes no signatures",
+                class_name(class)
+            );
+            return Ok(Error::usage(text).remedy("use a key whose private half is in the token"));
+        }
+    }
+    Ok(not_found(open, name))
 }
 
 /// The algorithm of a key, which must be one that the command can sign and verify with.

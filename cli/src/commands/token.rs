@@ -285,9 +285,12 @@ pub(crate) fn new_pin(
     let secret = pin::obtain(source, Wanted { name, whose: "", option, new: true })?;
     let (least, most) = (info.min_pin_length(), info.max_pin_length());
     // A token that knows no limits says 0.
+    let least = least.max(1);
     if secret.len() < least || (most > 0 && secret.len() > most) {
-        return Err(Error::login(format!("the {name} has {} bytes", secret.len()))
-            .remedy(format!("a PIN of {least} to {most} bytes")));
+        return Err(Error::login(format!("the {name} has {} bytes", secret.len())).remedy(match most {
+            0 => format!("a PIN of {least} bytes or more"),
+            most => format!("a PIN of {least} to {most} bytes"),
+        }));
     }
     Ok(secret)
 }

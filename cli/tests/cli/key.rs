@@ -26,6 +26,7 @@ fn every_algorithm_is_made_private_and_sensitive() {
         let key = bench.generate(algorithm, algorithm);
         assert_eq!(key["algorithm"], *algorithm);
         assert_eq!(sorted(&key["objects"]), ["private", "public"]);
+        assert!(key["uses"].as_array().unwrap().contains(&json!("sign")), "{key}");
         assert_eq!((&key["sensitive"], &key["extractable"]), (&json!(true), &json!(false)));
         assert_eq!((&key["always_sensitive"], &key["never_extractable"]), (&json!(true), &json!(true)));
         assert_eq!((&key["local"], &key["always_authenticate"]), (&json!(true), &json!(false)));
@@ -218,6 +219,25 @@ fn files_that_cannot_be_imported_say_why() {
     import(&bench.arg("k.pem")).expect(7).says("encrypted").says("openssl pkey");
     bench.openssl(&["genpkey", "-algorithm", "x25519", "-out", "x.pem"]);
     import(&bench.arg("x.pem")).expect(7).says("1.3.101.110");
+    let ssh = bench.arg("ssh");
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ecdsa", "-N", "", "-f", &ssh])
+        .status()
+        .expect("OpenSSH is installed (Debian package openssh-client)");
+    assert!(made.success());
+    import(&ssh).expect(7).says("OpenSSH's own format").says("ssh-keygen -p -m PKCS8 -f");
+    if bench.kind == Kind::Trellis {
+        bench.openssl(&[
+            "genpkey",
+            "-algorithm",
+            "rsa",
+            "-pkeyopt",
+            "rsa_keygen_bits:1024",
+            "-out",
+            "rsa.pem",
+        ]);
+        import(&bench.arg("rsa.pem")).expect_failure().says("an RSA key of 1024 bits");
+    }
     import(&bench.write("text", "no key")).expect(8);
     import(&bench.write("torn", "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n")).expect(8).says("damaged");
     import(&bench.write("big", vec![0; 100_000])).expect(8).says("too large");

@@ -10,4 +10,5 @@ mod machine;
 mod sign;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
 mod trouble;

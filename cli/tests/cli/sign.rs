@@ -314,3 +314,51 @@ fn a_large_file_shows_its_progress_on_a_terminal_only() {
     let run = bench.ok(&["verify", &large, "-s", &bench.arg("s"), "-k", "k"]);
     assert_eq!((run.text().as_str(), run.stderr.as_str()), ("valid\n", ""));
 }
+
+#[test]
+fn plain_ed25519_takes_files_of_any_size_that_fits_into_memory() {
+    let bench = Bench::new();
+    bench.generate("ed25519", "ed");
+    // Longer than what Trellis's module would keep of a message in parts.
+    let (large, signature) = (bench.arg("large"), bench.arg("signature"));
+    fs::File::create(&large).unwrap().set_len((16 << 20) + 300_001).unwrap();
+    let kinds: &[&[&str]] = match bench.kind {
+        Kind::Trellis => &[&[], &["--context", "c"], &["--hash", "sha512"]],
+        Kind::SoftHsm => &[&[]],
+    };
+    for more in kinds {
+        bench.user(&[&["sign", &large, "-k", "ed", "-o", &signature], *more].concat());
+        bench.ok(&[&["verify", &large, "-s", &signature, "-k", "ed"], *more].concat());
+    }
+}
+
+#[test]
+fn keys_that_make_no_signatures_are_named_for_what_they_are() {
+    let bench = Bench::new();
+    let message = bench.write("message", "m");
+    bench.generate("aes-256", "secret");
+    bench.user_fails(&["sign", &message, "-k", "secret"], 2).says("`secret` is a secret key (aes-256)");
+    bench.generate("ed25519", "pair");
+    let uri = "pkcs11:object=pair;type=private";
+    bench.user(&["key", "delete", uri, "--yes"]);
+    bench.user_fails(&["sign", &message, "-k", "pair"], 2).says("has of `pair` only the public");
+    bench.user_fails(&["sign", &message, "-k", "nobody"], 4);
+}
+
+#[test]
+fn a_signature_replaces_an_older_one_but_never_its_message() {
+    let bench = Bench::new();
+    bench.generate("ed25519", "ed");
+    let message = bench.write("message", "m");
+    let link = bench.arg("link");
+    std::os::unix::fs::symlink(&message, &link).unwrap();
+    let older = bench.write("signature", "an older signature");
+    for out in [&message, &link] {
+        bench
+            .user_fails(&["sign", &message, "-k", "ed", "-o", out], 2)
+            .says("is the file that is to be signed");
+    }
+    assert_eq!(bench.read("message"), b"m");
+    bench.user(&["sign", &message, "-k", "ed", "-o", &older]);
+    assert_eq!(bench.read("signature").len(), 64);
+}

@@ -61,7 +61,7 @@ fn what_init_refuses_changes_nothing() {
     with_pins(&["--label", "123456789012345678901234567890123"]).expect(2).says("32 bytes");
     with_pins(&["--label", ""]).expect(2);
     with_pins(&["--label", "a "]).expect(2).says("spaces");
-    with_pins(&["--label", "a", "--slot", "987654"]).expect(4).says("token list");
+    with_pins(&["--label", "a", "--slot", "987654"]).expect(4).says("no slot 987654").says("token list");
     let short = bench.write("short", "123\n");
     fs::set_permissions(&short, fs::Permissions::from_mode(0o600)).unwrap();
     let source = format!("file:{short}");
@@ -72,6 +72,13 @@ fn what_init_refuses_changes_nothing() {
 
     bench.init("a");
     with_pins(&["--label", "a"]).expect(6).says("already");
+    if bench.kind == Kind::Trellis {
+        bench.init("b");
+        bench.init("c");
+        // That no slot is free is not what is wrong.
+        with_pins(&["--label", "a"]).expect(6).says("there is a token `a` already");
+        with_pins(&["--label", "d"]).expect(4).says("initialised already");
+    }
 }
 
 #[test]
@@ -180,6 +187,10 @@ fn pins_come_from_files_environment_and_systemd() {
     list(&file).expect(3).says("PIN is wrong");
     fs::write(&path, "\n").unwrap();
     list(&file).expect(3).says("empty");
+    let new = ["token", "set-pin", "--pin-source", "env:TEST_PIN", "--new-pin-source", &file];
+    bench.run(&new).expect(3).says("the user PIN has 0 bytes").says("a PIN of 4 to 255 bytes");
+    let folder = list(&format!("file:{}", bench.arg(""))).expect(8).says("is a folder");
+    assert!(!folder.stderr.contains("chmod"), "{}", folder.stderr);
     fs::write(&path, vec![b'1'; 5000]).unwrap();
     list(&file).expect(3).says("too long");
     list("file:/nowhere/pin").expect(8).says("no such file");
@@ -228,6 +239,9 @@ fn a_pin_is_asked_for_without_showing_it() {
     // Slips of the finger: one character is taken back, then the whole line.
     let (code, seen) = typed(&bench, "key list", &[(question, &format!("oops\u{15}{PIN}é\u{7f}\n"))]);
     assert_eq!(code, 0, "{seen}");
+    // Who typed a wrong one has no source to check.
+    let (code, seen) = typed(&bench, "key list", &[(question, "wrong one\n")]);
+    assert!(code == 3 && seen.contains("type it again") && !seen.contains("source"), "{seen}");
     // Ctrl-C gives up.
     let (code, seen) = typed(&bench, "key list", &[(question, "12\u{3}")]);
     assert_eq!(code, 3, "{seen}");

@@ -154,7 +154,7 @@ fn locked_pins_have_remedies_that_work() {
             .map(|_| {
                 bench.run(&[arguments, &["--token", "bad", option, "env:TEST_WRONG_PIN"]].concat()).expect(3)
             })
-            .last()
+            .reduce(|_, last| last)
             .unwrap()
     };
     with_wrong(&["key", "list"], "--pin-source").says("trellis token reset-pin");

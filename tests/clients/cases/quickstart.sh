@@ -4,6 +4,10 @@
 . "$HARNESS"
 unset PIN SO_PIN
 quickstart() { make --no-print-directory -C "$PROJECT" quickstart; }
+# A token that is not made leaves no PINs behind.
+printf '[[slot]]\npath = "/proc/no"\n' >unusable.toml
+TRELLIS_CONF=$WORK/unusable.toml check_fails "a store that cannot be made is named" "cannot create /proc/no" quickstart
+check_output "and no PIN files are left" "^0$" bash -c 'find .config -name "*pin" | wc -l'
 check "quickstart runs" quickstart
 cp output first
 for line in "ML-DSA-65: .*verified it" "Ed25519: .*verified it"; do
