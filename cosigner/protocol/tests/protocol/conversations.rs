@@ -1,6 +1,7 @@
 //! Conversations over real sockets, with well-behaved and other peers.
 
 use std::{
+    fs::OpenOptions,
     io::{Read, Write},
     net::TcpListener,
     os::unix::net::{UnixListener, UnixStream},
@@ -99,8 +100,12 @@ fn over_vsock() {
     match Listener::bind(&address) {
         Ok(listener) => converse(&address, listener),
         Err(error) => {
-            let line = format!("NOT RUN: over_vsock: this machine has no vsock to itself: {error}\n");
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            let reason = format!("over_vsock: this machine has no vsock to itself: {error}\n");
+            std::io::stderr().write_all(format!("NOT RUN: {reason}").as_bytes()).unwrap();
+            if let Some(path) = std::env::var_os("TRELLIS_TESTS_NOT_RUN") {
+                let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+                file.write_all(format!("optional: {reason}").as_bytes()).unwrap();
+            }
             let refused = Transport::connect(&address, TIMEOUTS);
             assert!(matches!(refused, Err(Error::Connect(_) | Error::TimedOut)), "{refused:?}");
         }
