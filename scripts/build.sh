@@ -10,4 +10,6 @@ command -v cc >/dev/null || need_packages gcc libc6-dev
 # The module is built as a cdylib alone: beside a Rust library, cargo would leave out link-time optimisation.
 cargo rustc --quiet -p trellis-pkcs11 --release --lib --crate-type cdylib
 cargo build --quiet -p trellis-cli --release
+# The command's other name.
+ln -sf trellis "$target/release/pq-attest"
 ls "$target/release/libtrellis_pkcs11.so" "$target/release/trellis"

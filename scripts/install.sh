@@ -21,6 +21,7 @@ install_all() {
     [[ -r $TRELLIS_MODULE && -x $TRELLIS_CLI ]] || die "there is nothing to install in $target/release; type: make build"
     install -D -m 755 "$TRELLIS_MODULE" "$(to "$module")"
     install -D -m 755 "$TRELLIS_CLI" "$(to "$prefix/bin/trellis")"
+    ln -sf trellis "$(to "$prefix/bin/pq-attest")"
     local file shell path
     # What names the module names it where it now is.
     (cd "$top/packaging" && find . -type f) | while read -r file; do
@@ -37,13 +38,13 @@ install_all() {
         chmod 644 "$(to "$path")"
     done
     echo "module:   $module, registered with p11-kit by $registered"
-    echo "command:  $prefix/bin/trellis"
+    echo "command:  $prefix/bin/trellis, also as pq-attest"
     echo "examples: $documents (configuration for OpenSSL, nginx, ssh, systemd; trellis.toml)"
 }
 
 uninstall_all() {
     local shell path
-    rm -f "$(to "$module")" "$(to "$prefix/bin/trellis")" "$(to "$registered")"
+    rm -f "$(to "$module")" "$(to "$prefix/bin/trellis")" "$(to "$prefix/bin/pq-attest")" "$(to "$registered")"
     rm -rf "$(to "$documents")"
     for shell in "${shells[@]}"; do
         read -r shell path <<<"$shell"

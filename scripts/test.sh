@@ -31,7 +31,8 @@ awk -v not_run="$(grep -c . <<<"$not_run" || true)" '
 ' "$work/rust" >"$work/summary"
 if [[ -n $not_run ]]; then
     echo "$not_run"
-    [[ ${CI:-} != true ]] || rc=1
+    # Nobody's machine must have what is optional: real attestation documents (TRELLIS_NITRO_DOCUMENTS), vsock to itself.
+    [[ ${CI:-} != true ]] || ! grep -qv '^optional: ' <<<"$not_run" || rc=1
 fi
 # A crate that does not compile has no results to count.
 grep -q "^error: could not compile" "$work/rust" && echo "rust: does not compile" >>"$work/summary"

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{completions, doctor, key, mechanisms, random, sign, token, verify};
+use crate::commands::{attest, completions, doctor, key, mechanisms, random, sign, token, verify};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::options::{Global, Outcome};
@@ -14,7 +14,7 @@ use crate::options::{Global, Outcome};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; the answer is yes
-  1  the answer is no: a signature is not valid, doctor found something broken
+  1  the answer is no: a signature or attestation is not valid, doctor found something broken
   2  the command line is wrong
   3  a PIN is missing, wrong, locked or refused
   4  there is no such token, key or slot
@@ -43,6 +43,8 @@ enum Command {
     Sign(sign::SignArgs),
     /// Check a signature; exit code 0 means valid, 1 means not.
     Verify(verify::VerifyArgs),
+    /// Verify that keys were born in an enclave.
+    Attest(attest::AttestCommand),
     /// Write random bytes from the token.
     Random(random::RandomArgs),
     /// List what a token can do.
@@ -97,6 +99,7 @@ fn run(cli: Cli) -> Result<Outcome> {
         Command::Key(command) => command.run(&global),
         Command::Sign(args) => args.run(&global),
         Command::Verify(args) => args.run(&global),
+        Command::Attest(command) => command.run(&global),
         Command::Random(args) => args.run(&global),
         Command::Mechanisms(args) => args.run(&global),
         Command::Doctor => doctor::run(&global),

@@ -157,6 +157,13 @@ impl Error {
         self.remedy.as_deref()
     }
 
+    /// Cause and remedy on one line, for a program whose standard error is read line by line.
+    pub(crate) fn one_line(&self) -> String {
+        let remedy = self.remedy.iter().map(|remedy| format!("; {remedy}"));
+        let line: String = std::iter::once(self.cause()).chain(remedy).collect();
+        line.replace(|character: char| character.is_control(), " ")
+    }
+
     fn from_row(row: &ckr::Row, function: &str) -> Self {
         Self {
             pkcs11: Some(Box::new((row.name.to_owned(), function.to_owned()))),

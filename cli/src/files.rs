@@ -113,7 +113,7 @@ pub(crate) fn read_small(path: &Path) -> Result<Secret> {
     };
     let secret = read.map_err(|error| Error::io("read", path, &error))?;
     secret.ok_or_else(|| {
-        Error::format(format!("{} is too large for a key, a certificate or a signature", path.display()))
+        Error::format(format!("{} is too large for a file of its kind", path.display()))
             .remedy("check that it is the right file")
     })
 }

@@ -1,5 +1,6 @@
-//! The `trellis` command: tokens, keys and signatures through any PKCS#11 module.
+//! The `trellis` command: tokens, keys and signatures through any PKCS#11 module. Called `pq-attest`, it is that.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 mod algorithm;
@@ -20,6 +21,7 @@ mod options;
 mod output;
 mod pem;
 mod pin;
+mod pq_attest;
 mod private_key;
 mod public_key;
 mod raw;
@@ -31,5 +33,9 @@ mod token;
 mod uri;
 
 fn main() -> ExitCode {
-    cli::main()
+    let name = std::env::args_os().next();
+    match name.as_deref().map(Path::new).and_then(Path::file_name) {
+        Some(name) if name == pq_attest::NAME => pq_attest::main(),
+        _ => cli::main(),
+    }
 }

@@ -5,12 +5,15 @@ use std::{fs, path::Path};
 
 use algorithms::{PrivateKey, ecdsa::Curve, ed25519, ml_dsa, ml_dsa::ParameterSet, rsa};
 use cryptoki_sys as ck;
+use document_maker::{Authority, Draft, payload};
 use hsm_backends::{Attributes, Value};
 use trellis_pkcs11::{attribute::ATTRIBUTES, mechanism::MECHANISMS};
 
 fn main() -> std::io::Result<()> {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     for (target, inputs) in [
+        ("attestation", attestation()),
+        ("frames", frames()),
         ("key_import", key_import()),
         ("records", records()),
         ("mechanisms", mechanisms()),
@@ -25,6 +28,51 @@ fn main() -> std::io::Result<()> {
 }
 
 type Seeds = Vec<(String, Vec<u8>)>;
+
+/// A document, its payload, its certificates, a user_data of each layout, and a change of one byte.
+fn attestation() -> Seeds {
+    let authority = Authority::new(1_770_091_506);
+    let mut draft = Draft::new(1_770_091_506_789);
+    let parts: [&[u8]; 4] = [&[1; 32], &[2; 32], &[0, 1, b'u', 0, 1, b'k', 1, b'a'], &[0; 8]];
+    draft.user_data = Some([&b"pqs-birth\0\x01"[..], &parts.concat()].concat());
+    let chain = authority.issue();
+    let mut seeds = Vec::new();
+    let mut add = |name: &str, kind: u8, bytes: &[u8]| {
+        seeds.push((name.to_owned(), [&[kind], bytes].concat()));
+    };
+    add("document", 0, &draft.sign(&authority));
+    add("tagged", 0, &[&[0xd2], &draft.sign(&authority)[..]].concat());
+    add("payload", 1, &payload(draft.fields(&chain)));
+    for (at, certificate) in chain.iter().enumerate() {
+        add(&format!("certificate-{at}"), 3, certificate);
+        if let Some(above) = at.checked_sub(1) {
+            // Kinds that are 2 modulo 6, and choose this place in the chain.
+            let kind = (2..255).step_by(6).find(|kind| usize::from(kind / 6) % 4 == above);
+            add(&format!("issued-{at}"), kind.expect("there is one"), certificate);
+        }
+    }
+    add("v1", 4, draft.user_data.as_deref().expect("it was set"));
+    add("v0", 4, &[&[1; 32][..], &[2; 32], b"uka", &1_770_091_506u64.to_be_bytes()].concat());
+    add("edited", 5, &[0, 100, 0]);
+    seeds
+}
+
+/// One message of each direction, bare and in a frame.
+fn frames() -> Seeds {
+    let messages = [
+        r#"{"Sign":{"user_id":"u","input":{"Message":{"context":"","message":"aGVsbG8="}}}}"#,
+        r#"{"Keys":{"keys":[{"user_id":"u","algorithm":"Ed25519","public_key":"AQ=="}],"more":true}}"#,
+        r#"{"Generate":{"user_id":"u","algorithm":"ML-DSA-87","kms_key":"arn:k"}}"#,
+        r#"{"KmsGenerateDataKey":{"kms_key":"arn:k","user_id":"u","attestation":"AQ=="}}"#,
+    ];
+    let mut seeds = Vec::new();
+    for (kind, message) in (0u8..).zip(messages) {
+        let length = u32::try_from(message.len()).expect("a short message").to_be_bytes();
+        seeds.push((format!("{kind}-bare"), [&[kind], message.as_bytes()].concat()));
+        seeds.push((format!("{kind}-framed"), [&[kind | 4], &length[..], message.as_bytes()].concat()));
+    }
+    seeds
+}
 
 fn key_import() -> Seeds {
     let mut keys = vec![

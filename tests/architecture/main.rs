@@ -120,6 +120,16 @@ fn layers_below_depend_downwards_only() {
     assert!(DOORS.iter().all(|door| !algorithms.contains(door)), "{algorithms:?}");
 }
 
+#[test]
+fn what_makes_documents_for_tests_is_in_no_program() {
+    let graph = Graph::load();
+    assert!(graph.needs("trellis-attest", true).contains("trellis-document-maker"));
+    for member in graph.members.keys() {
+        let needs = graph.needs(member, false);
+        assert!(!needs.contains("trellis-document-maker"), "{member} ships with it");
+    }
+}
+
 /// All Rust files of the project, by their path in it.
 fn sources() -> Vec<(PathBuf, String)> {
     let output = Command::new("git").current_dir(workspace()).args(["ls-files", "-z", "*.rs"]).output();

@@ -1,5 +1,6 @@
 //! One file for each subcommand: it parses, calls and prints.
 
+pub(crate) mod attest;
 pub(crate) mod backup;
 pub(crate) mod clients;
 pub(crate) mod completions;

@@ -1,6 +1,8 @@
 //! The built command against a real module: every subcommand, its exit codes and its JSON.
 
 #[cfg(test)]
+mod attest;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod key;

@@ -15,6 +15,7 @@ trap cleanup EXIT
 check "it installs" "$PROJECT/scripts/install.sh" install
 trellis=/usr/local/bin/trellis
 check_output "the command finds the module" "/usr/local/lib/pkcs11/libtrellis_pkcs11.so" "$trellis" doctor
+check "the command has its other name" /usr/local/bin/pq-attest verify --help
 check_output "p11-kit finds it" "^module: trellis" p11-kit list-modules
 check_output "a user may use it" "^ok +module +loads" setpriv --reuid=65534 --clear-groups env HOME=/nonexistent "$trellis" doctor
 check_output "who may lock no memory is told" "^warning +memory locking" prlimit --memlock=0 \
@@ -40,4 +41,4 @@ check_output "with more rights than its user's, a program sees the system's only
     "$PROJECT/pkcs11-tool" --module /usr/local/lib/pkcs11/libtrellis_pkcs11.so --list-slots
 
 check "it is taken away" "$PROJECT/scripts/install.sh" uninstall
-check "and nothing of it is left" sh -c '! find /usr/local /etc/pkcs11 -name "*trellis*" -not -type d | grep .'
+check "and nothing of it is left" sh -c '! find /usr/local /etc/pkcs11 \( -name "*trellis*" -o -name pq-attest \) -not -type d | grep .'
