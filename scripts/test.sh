@@ -19,6 +19,9 @@ rc=0
 say "Rust tests"
 export TRELLIS_TESTS_NOT_RUN=$work/not-run
 : >"$TRELLIS_TESTS_NOT_RUN"
+# Documents of real enclaves, where there are any; tests run in the folder of their crate.
+[[ -z ${TRELLIS_NITRO_DOCUMENTS:-} ]] || TRELLIS_NITRO_DOCUMENTS=$(realpath "$TRELLIS_NITRO_DOCUMENTS")
+export TRELLIS_NITRO_DOCUMENTS
 # A test that needs the module finds it by TRELLIS_MODULE, the command by TRELLIS_CLI.
 cargo test --workspace --no-fail-fast 2>&1 | tee "$work/rust" || rc=1
 # The command's tests ran with SoftHSM; now the same with our module.

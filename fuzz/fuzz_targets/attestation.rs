@@ -23,8 +23,13 @@ fuzz_target!(|input: &[u8]| {
     let Some((kind, bytes)) = input.split_first() else { return };
     let (authority, chain) = &*AUTHORITY;
     let pcrs = BTreeMap::new();
-    let policy =
-        Policy { root: authority.root_sha256(), pcrs: &pcrs, allow_debug: true, nonce: None, freshness: None };
+    let policy = Policy {
+        root: authority.root_sha256(),
+        pcrs: &pcrs,
+        allow_debug: true,
+        nonce: None,
+        freshness: None,
+    };
     match kind % 6 {
         // A document from end to end: nobody else has the key.
         0 => assert!(policy.verify(bytes).is_err(), "a document that was not signed verifies"),

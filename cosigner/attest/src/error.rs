@@ -28,7 +28,7 @@ pub enum Error {
     Payload,
     /// A field that must be there is not.
     FieldMissing(Field),
-    /// A field, known or not, stands there twice.
+    /// A field, known or not, stands there twice: the beginning of its name.
     FieldRepeated(String),
     /// A field of another type or size than the specification of the NSM gives it.
     FieldInvalid(Field),

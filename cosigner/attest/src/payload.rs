@@ -17,6 +17,9 @@ const OPTIONAL: usize = 1024;
 /// A module id is no longer than this; real ones have 39 bytes.
 const MODULE_ID: usize = 256;
 
+/// What an error repeats of a name that a stranger has chosen, in characters.
+const NAME: usize = 32;
+
 /// A payload whose fields have the right form. Nothing is verified yet.
 pub(crate) struct Payload {
     pub(crate) module_id: String,
@@ -42,7 +45,7 @@ impl Payload {
         for (key, value) in pairs {
             let Value::Text(key) = key else { return Err(Error::Payload) };
             if fields.contains_key(&key) {
-                return Err(Error::FieldRepeated(key));
+                return Err(Error::FieldRepeated(key.chars().take(NAME).collect()));
             }
             fields.insert(key, value);
         }

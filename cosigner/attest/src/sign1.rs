@@ -1,7 +1,8 @@
 //! The envelope: COSE_Sign1 (RFC 9052 section 4.2) with ES384 (RFC 9053 section 2.1).
 //!
-//! Only the protected header and the payload are signed. So that two different documents never say the same, the rest
-//! must be in its shortest encoding, and the unprotected header empty.
+//! Only the protected header and the payload are signed. So that nobody can hide anything in the rest, that must be in
+//! its shortest encoding, and the unprotected header empty. What is left is the twin that every ECDSA signature has
+//! (r and n - s): a document cannot be recognised by its hash.
 
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
 use coset::{

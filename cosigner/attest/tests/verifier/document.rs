@@ -189,6 +189,10 @@ fn a_field_is_there_once() {
         let twice = verify(&changed(&authority, |fields| fields.push(fields[at].clone())), root);
         assert_eq!(twice, Err(Error::FieldRepeated(field.name().into())));
     }
+    let long = (Value::Text("\u{1b}long".repeat(100)), Value::Null);
+    let long_twice = verify(&changed(&authority, |fields| fields.extend([long.clone(), long])), root);
+    let Err(refused) = long_twice else { panic!("{long_twice:?}") };
+    assert!(refused.to_string().len() < 150 && !refused.to_string().contains('\u{1b}'), "{refused}");
     let pcr_twice = changed(&authority, |fields| {
         let pcr = (Value::Integer(0.into()), Value::Bytes(vec![1; 48]));
         set(fields, Field::Pcrs, Value::Map(vec![pcr.clone(), pcr]));
