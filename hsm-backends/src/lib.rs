@@ -13,6 +13,7 @@ mod error;
 mod keys;
 mod pin;
 mod record;
+mod sealed;
 mod traits;
 
 pub use attributes::{AttributeType, Attributes, Value};

@@ -14,8 +14,8 @@ pub enum Role {
     SecurityOfficer,
 }
 
-/// How many tries are left on a PIN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How many tries are left on a PIN; the later, the worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "in the words of PKCS#11: none, COUNT_LOW, FINAL_TRY, LOCKED")]
 pub enum PinState {
     Good,

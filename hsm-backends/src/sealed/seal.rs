@@ -23,20 +23,20 @@ pub(super) type Tag = [u8; 16];
 
 /// The random key that everything private is sealed under.
 #[derive(Debug, Clone)]
-pub(super) struct TokenKey(SecretBytes);
+pub(crate) struct TokenKey(SecretBytes);
 
 impl TokenKey {
-    pub(super) const LEN: usize = KEY_LEN;
+    pub(crate) const LEN: usize = KEY_LEN;
 
-    pub(super) fn generate() -> Result<Self, StoreError> {
+    pub(crate) fn generate() -> Result<Self, StoreError> {
         Ok(Self(random::secret(KEY_LEN)?))
     }
 
-    pub(super) fn new(bytes: SecretBytes) -> Self {
+    pub(crate) fn new(bytes: SecretBytes) -> Self {
         Self(bytes)
     }
 
-    pub(super) fn expose(&self) -> &[u8] {
+    pub(crate) fn expose(&self) -> &[u8] {
         self.0.expose()
     }
 }
@@ -166,7 +166,7 @@ impl RecordKeys {
 }
 
 /// A fresh nonce, the ciphertext, the tag.
-pub(super) fn seal(key: &SecretBytes, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn seal(key: &SecretBytes, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
     let nonce = random::array::<NONCE_LEN>()?;
     let mut blob = Vec::with_capacity(plain.len() + OVERHEAD);
     blob.extend(nonce);
@@ -175,7 +175,7 @@ pub(super) fn seal(key: &SecretBytes, context: &[u8], plain: &[u8]) -> Result<Ve
 }
 
 /// The inverse of [`seal`]; `None` when the key, the context or the blob is another.
-pub(super) fn open(
+pub(crate) fn open(
     key: &SecretBytes,
     context: &[u8],
     blob: &[u8],

@@ -5,18 +5,19 @@ use std::{any::Any, path::Path};
 use rusqlite::{Connection, params};
 
 use super::{
-    EmbeddedStore, backup,
+    SealedStore, backup,
     fault::Fault,
+    keeper::{Keeper, Kept},
     pins::{self, PinRow, role_number},
     pool::Call,
     schema,
     seal::TokenKey,
     token::{self, Moment, Token},
-    vault::EmbeddedVault,
+    vault::SealedVault,
 };
 use crate::{Admin, Pin, Role, StoreError, Vault};
 
-impl Admin for EmbeddedStore {
+impl<K: Keeper> Admin for SealedStore<K> {
     fn init_token(&self, so_pin: &Pin, label: &str) -> Result<(), StoreError> {
         if label.len() > token::MAX_LABEL_LEN {
             return Err(algorithms::Error::InputLength.into());
@@ -24,8 +25,9 @@ impl Admin for EmbeddedStore {
         let mut call = self.pool.enter();
         if call.files().check()?.is_some() {
             let _lock = call.files().lock_for_login()?;
-            let judged = pins::judge(&mut call, Role::SecurityOfficer, so_pin, self.pin_tries)?;
-            let fresh = Fresh::new(so_pin, label)?;
+            let judged =
+                pins::judge(&mut call, &*self.keeper, Role::SecurityOfficer, so_pin, self.pin_tries)?;
+            let fresh = Fresh::new(&*self.keeper, so_pin, label)?;
             call.commit(|transaction| {
                 let current = token::moment(transaction)?;
                 if current.incarnation != judged.token.moment.incarnation {
@@ -44,17 +46,19 @@ impl Admin for EmbeddedStore {
                 // Another process was faster; its SO PIN is not known to be ours.
                 return Err(StoreError::Changed);
             }
-            self.create(&mut call, &Fresh::new(so_pin, label)?)
+            self.create(&mut call, &Fresh::new(&*self.keeper, so_pin, label)?)
         }
     }
 
     fn init_pin(&self, vault: &dyn Vault, new: &Pin) -> Result<(), StoreError> {
-        let vault = (vault as &dyn Any).downcast_ref::<EmbeddedVault>().ok_or(StoreError::Unsupported)?;
+        let vault = (vault as &dyn Any).downcast_ref::<SealedVault<K>>().ok_or(StoreError::Unsupported)?;
         if vault.role() != Role::SecurityOfficer {
             return Err(StoreError::Unsupported);
         }
         let (token, key) = vault.token_key();
-        let wrapped = pins::wrap(key, new, Role::User, token.token_id)?;
+        let key = key.ok_or(StoreError::Unsupported)?;
+        let kept = Kept { role: Role::User, token_id: token.token_id };
+        let wrapped = self.keeper.keep(kept, key, new)?;
         let mut call = self.pool.enter();
         // A login or C_SetPIN under the old PIN that is half done must not meet the new row.
         let _lock = call.files().lock_for_login()?;
@@ -69,8 +73,9 @@ impl Admin for EmbeddedStore {
     fn set_pin(&self, role: Role, old: &Pin, new: &Pin) -> Result<(), StoreError> {
         let mut call = self.pool.enter();
         let _lock = call.files().lock_for_login()?;
-        let opened = pins::judge(&mut call, role, old, self.pin_tries)?;
-        let wrapped = pins::wrap(&opened.key, new, role, opened.token.token_id)?;
+        let opened = pins::judge(&mut call, &*self.keeper, role, old, self.pin_tries)?;
+        let key = opened.key.as_ref().ok_or(StoreError::Unsupported)?;
+        let wrapped = self.keeper.keep(Kept { role, token_id: opened.token.token_id }, key, new)?;
         call.write(|transaction| {
             unreplaced(transaction, &opened.token)?;
             transaction.execute(
@@ -84,15 +89,15 @@ impl Admin for EmbeddedStore {
     }
 
     fn backup(&self, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
-        backup::write(&mut self.pool.enter(), path, passphrase)
+        backup::write(&mut self.pool.enter(), &*self.keeper, path, passphrase)
     }
 
     fn restore(&self, path: &Path, passphrase: &Pin, replace: bool) -> Result<(), StoreError> {
-        backup::restore(&mut self.pool.enter(), path, passphrase, replace)
+        backup::restore(&mut self.pool.enter(), &*self.keeper, path, passphrase, replace)
     }
 }
 
-impl EmbeddedStore {
+impl<K: Keeper> SealedStore<K> {
     /// Makes the database beside its place and puts it there whole.
     fn create(&self, call: &mut Call<'_>, fresh: &Fresh) -> Result<(), StoreError> {
         let files = call.files();
@@ -121,10 +126,10 @@ struct Fresh {
 }
 
 impl Fresh {
-    fn new(so_pin: &Pin, label: &str) -> Result<Self, StoreError> {
+    fn new(keeper: &impl Keeper, so_pin: &Pin, label: &str) -> Result<Self, StoreError> {
         let token_id = algorithms::random::array()?;
         let key = TokenKey::generate()?;
-        let so = pins::wrap(&key, so_pin, Role::SecurityOfficer, token_id)?;
+        let so = keeper.keep(Kept { role: Role::SecurityOfficer, token_id }, &key, so_pin)?;
         let moment = Moment { incarnation: algorithms::random::array()?, generation: 0 };
         Ok(Self { token: Token { token_id, moment, label: label.to_owned() }, so })
     }
