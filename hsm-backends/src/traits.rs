@@ -109,6 +109,12 @@ pub trait Vault: Objects + Any {
 
     /// Generates where this store's keys are generated; nothing is stored before [`Objects::commit`].
     fn generate(&self, spec: &KeySpec) -> Result<NewSecret, StoreError>;
+
+    /// As [`Vault::generate`], for a key whose object will have these attributes: they may say that it must be able to
+    /// leave, which a key in a device cannot.
+    fn generate_for(&self, spec: &KeySpec, _: &Attributes) -> Result<NewSecret, StoreError> {
+        self.generate(spec)
+    }
 }
 
 /// Managing a token. Each change is atomic and durable.

@@ -1,9 +1,9 @@
 //! The one thing in which sealed stores differ: who judges a PIN and gives the token key.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use super::{seal::TokenKey, token::Name};
-use crate::{Pin, PinState, Role, StoreError};
+use crate::{Pin, PinState, PrivateKey, Record, Role, StoreError};
 
 /// Where a token key is kept: it opens nowhere else.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +38,24 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
     /// Whether what a row holds is well formed, as far as can be told without the PIN.
     fn check(&self, role: Role, kept: &[u8]) -> Result<(), StoreError>;
 
+    /// A key that does not leave the keeper's device, by what a record holds of it.
+    fn device_key(&self, _: &Record, _locator: &[u8]) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        Err(StoreError::Unsupported)
+    }
+
     /// What the keeper's own device says of a PIN. The worse of this and the store's count is what is told.
     fn pin_state(&self, _: Role) -> PinState {
         PinState::Good
+    }
+}
+
+/// What a view asks a keeper for.
+pub(super) trait DeviceKeys: Debug + Send + Sync {
+    fn open_device_key(&self, record: &Record, locator: &[u8]) -> Result<Arc<dyn PrivateKey>, StoreError>;
+}
+
+impl<K: Keeper> DeviceKeys for K {
+    fn open_device_key(&self, record: &Record, locator: &[u8]) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        self.device_key(record, locator)
     }
 }

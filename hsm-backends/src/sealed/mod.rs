@@ -32,7 +32,7 @@ use view::View;
 pub(crate) use cost::Cost;
 pub(crate) use keeper::{Judged, Keeper, Kept};
 pub(crate) use pins::role_number;
-pub(crate) use seal::{TokenKey, open, seal};
+pub(crate) use seal::{TokenKey, derive, open, seal};
 pub(crate) use vault::SealedVault;
 
 /// A token in a directory of the user's.
@@ -50,6 +50,11 @@ impl<K: Keeper> SealedStore<K> {
         let pool = Arc::new(Pool::new(Files::new(directory)));
         let public = View::public(pool.clone());
         Self { pool, keeper: Arc::new(keeper), pin_tries: pin_tries.max(1), public }
+    }
+
+    /// Who judges its PINs.
+    pub(crate) fn keeper(&self) -> &K {
+        &self.keeper
     }
 
     /// Opens the door.

@@ -48,6 +48,8 @@ pub(super) enum SecretKind {
     Private = 1,
     /// The bytes themselves.
     Secret = 2,
+    /// Where the key is in a device that it does not leave.
+    Device = 3,
 }
 
 impl SecretKind {
@@ -62,6 +64,7 @@ impl SecretKind {
             0 => None,
             1 => Some(Self::Private),
             2 => Some(Self::Secret),
+            3 => Some(Self::Device),
             _ => return Err(StoreError::Damaged("a record has an unknown kind of secret".into()).into()),
         })
     }
@@ -193,7 +196,7 @@ pub(super) fn public_tag(kind: AttributeType, value: &[u8]) -> Result<Tag, Store
     Ok(shorten(&Hash::Sha256.digest(&[&kind.to_be_bytes(), value].concat())?))
 }
 
-fn derive(key: &TokenKey, purpose: &[u8], what: &[u8]) -> Result<SecretBytes, StoreError> {
+pub(crate) fn derive(key: &TokenKey, purpose: &[u8], what: &[u8]) -> Result<SecretBytes, StoreError> {
     let mut mac = Hmac::new(Hash::Sha256, &key.0)?;
     mac.update(purpose);
     mac.update(what);

@@ -39,11 +39,20 @@ impl<K: Keeper> SealedVault<K> {
         let view = match role {
             Role::User => {
                 let key = key.clone().ok_or(StoreError::Unsupported)?;
-                View::private(pool.clone(), RecordKeys::new(token.token_id, key)?, token.moment.incarnation)
+                View::private(
+                    pool.clone(),
+                    keeper.clone(),
+                    RecordKeys::new(token.token_id, key)?,
+                    token.moment.incarnation,
+                )
             }
             Role::SecurityOfficer => View::public(pool.clone()),
         };
         Ok(Self { pool, keeper, role, token, token_key: key, pin_tries, view })
+    }
+
+    pub(crate) fn keeper(&self) -> &K {
+        &self.keeper
     }
 
     /// The token key and the token it belongs to, for C_InitPIN from the security officer's vault.
