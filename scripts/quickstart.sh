@@ -73,7 +73,7 @@ sys.exit(all(token["initialized"] for token in json.load(sys.stdin)["tokens"]))'
 }
 
 use_own_slot() {
-    printf '[[slot]]\nid = 1\nstore = "embedded"\npath = "%s"\ndescription = "quickstart"\n' "$work/token" >"$own_config"
+    printf '[[slot]]\nid = 1\nbackend = "embedded"\npath = "%s"\ndescription = "quickstart"\n' "$work/token" >"$own_config"
     export TRELLIS_CONF=$own_config
     echo "the usual slot has another token, which stays as it is; this one is configured by $own_config"
 }

@@ -148,7 +148,7 @@ pub(crate) fn in_prepared_home() -> Result<bool, Box<dyn Error>> {
 
 fn trellis_toml(home: &Path) -> String {
     let store: PathBuf = home.join("trellis").join("store");
-    format!("[[slot]]\nid = 0\nstore = \"embedded\"\npath = \"{}\"\n", store.display())
+    format!("[[slot]]\nid = 0\nbackend = \"embedded\"\npath = \"{}\"\n", store.display())
 }
 
 fn softhsm_conf(home: &Path) -> String {

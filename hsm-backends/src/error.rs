@@ -40,6 +40,10 @@ pub enum StoreError {
     Unsupported,
     /// A key that is malformed or whose parts disagree, or a primitive that refused its input.
     Algorithm(algorithms::Error),
+    /// There is no device, or no such token in it. The text says what to do.
+    Absent(String),
+    /// The device went away after a login to it. The text says what to do.
+    Removed(String),
     /// The device or the file system failed. The text names the operation and the cause.
     Device(String),
     /// A backup file cannot be read or written, is damaged, or is none. The text names file and cause.
@@ -75,6 +79,8 @@ impl fmt::Display for StoreError {
             Self::Permissions(what) => write!(f, "unsafe permissions: {what}"),
             Self::Unsupported => f.write_str("this store does not support that"),
             Self::Algorithm(error) => error.fmt(f),
+            Self::Absent(what) => write!(f, "there is no token: {what}"),
+            Self::Removed(what) => write!(f, "the token went away: {what}"),
             Self::Device(what) => write!(f, "the store failed: {what}"),
             Self::Backup(what) => f.write_str(what),
         }

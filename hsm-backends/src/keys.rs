@@ -60,9 +60,43 @@ pub trait PrivateKey: Debug + Send + Sync {
     /// Whether deterministic ML-DSA signing of mu works (the seed is known).
     fn signs_mu_deterministically(&self) -> bool;
 
+    /// Where its bytes are while it is open.
+    fn place(&self) -> Place {
+        Place::Process
+    }
+
+    /// The key as its device has it; `None` for one whose bytes are in this process.
+    fn device_key(&self) -> Option<&dyn DeviceKey> {
+        None
+    }
+
     /// One of its secret parts, or `None` where the key has no such part or does not leave its device. Whether the
     /// caller may see it is the module's decision.
     fn secret_part(&self, part: SecretPart) -> Result<Option<SecretBytes>, StoreError>;
+}
+
+/// Where a key works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In this process's memory, while somebody is logged in; sealed in its store otherwise.
+    Process,
+    /// In a device that it does not leave.
+    Device,
+}
+
+/// A key that does not leave its device. A store keeps its locator, sealed, where it would keep the key.
+pub trait DeviceKey {
+    /// What the store needs to find the key again.
+    fn locator(&self) -> &[u8];
+
+    /// Whether [`DeviceKey::keep`] has not been called: the key goes with the value.
+    fn is_unfinished(&self) -> bool;
+
+    /// Keeps the key in the device, under the names that its object has in the store.
+    fn keep(&self, label: &[u8], id: &[u8]) -> Result<(), StoreError>;
+
+    /// Destroys the key in the device; nothing where it is gone already.
+    fn destroy(&self) -> Result<(), StoreError>;
 }
 
 /// A secret key: the bytes of an AES key or a generic secret.

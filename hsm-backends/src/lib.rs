@@ -12,13 +12,15 @@ mod encoding;
 mod error;
 mod keys;
 mod pin;
+pub mod pkcs11;
 mod record;
+mod sealed;
 mod traits;
 
 pub use attributes::{AttributeType, Attributes, Value};
 pub use encoding::{MAX_LEN as MAX_ATTRIBUTES_LEN, Malformed};
 pub use error::StoreError;
-pub use keys::{KeySpec, NewSecret, PrivateKey, SecretKey, SecretPart};
+pub use keys::{DeviceKey, KeySpec, NewSecret, Place, PrivateKey, SecretKey, SecretPart};
 pub use pin::{PIN_LEN, Pin};
 pub use record::{Change, Record, RecordId};
 pub use traits::{Admin, Description, KeyStore, Objects, PinState, Role, Vault};

@@ -14,8 +14,8 @@ pub enum Role {
     SecurityOfficer,
 }
 
-/// How many tries are left on a PIN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How many tries are left on a PIN; the later, the worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "in the words of PKCS#11: none, COUNT_LOW, FINAL_TRY, LOCKED")]
 pub enum PinState {
     Good,
@@ -114,6 +114,12 @@ pub trait Vault: Objects + Any {
 
     /// Generates where this store's keys are generated; nothing is stored before [`Objects::commit`].
     fn generate(&self, spec: &KeySpec) -> Result<NewSecret, StoreError>;
+
+    /// As [`Vault::generate`], for a key whose object will have these attributes: they may say that it must be able to
+    /// leave, which a key in a device cannot.
+    fn generate_for(&self, spec: &KeySpec, _: &Attributes) -> Result<NewSecret, StoreError> {
+        self.generate(spec)
+    }
 }
 
 /// Managing a token. Each change is atomic and durable.

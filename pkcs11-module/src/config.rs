@@ -10,6 +10,8 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::Spanned;
 
+use hsm_backends::pkcs11::Selector;
+
 use crate::{handle::SlotId, log, mechanism};
 
 /// What trellis.toml says. Every field may be left out; an unknown one is refused.
@@ -39,10 +41,11 @@ pub struct SlotConfig {
     /// `id = 7`: the number by which clients know the slot; its position in the file, from 0, when absent. Two slots
     /// with one id are refused.
     pub id: Option<u64>,
-    /// `store = "embedded"`: where the keys live. The only kind so far, and the default.
+    /// `backend = "embedded"` (the default) or `"pkcs11"`: where the keys live.
     #[serde(default)]
-    pub store: StoreKind,
-    /// `path = "/var/lib/trellis/ca"`: the store's own directory. `~/` is the user's home; any other relative path
+    pub backend: Backend,
+    /// `path = "/var/lib/trellis/ca"`: the store's own directory; with `pkcs11` that of the records which are sealed
+    /// under the HSM's key. `~/` is the user's home; any other relative path
     /// starts at the directory of the configuration file. Two slots with one path are refused.
     pub path: PathBuf,
     /// `description = "CA keys"`: what clients show for the slot, at most 64 bytes; made of the path when absent.
@@ -50,15 +53,90 @@ pub struct SlotConfig {
     /// `pin-tries = 10`: wrong PINs before a PIN is locked, 1 to 100.
     #[serde(default = "ten", deserialize_with = "pin_tries")]
     pub pin_tries: u32,
+    /// `module-path = "/usr/lib/softhsm/libsofthsm2.so"`: the HSM's PKCS#11 library; with `pkcs11` only, and there it
+    /// must be.
+    pub module_path: Option<PathBuf>,
+    /// `token = "pkcs11:token=ca;serial=0123"`: which of its tokens, by the attributes `token`, `serial`,
+    /// `manufacturer`, `model` and `slot-id` of a PKCS#11 URI (RFC 7512). Without it, or one of the next three, the
+    /// library must have one initialised token.
+    #[serde(deserialize_with = "token_uri")]
+    #[serde(default)]
+    pub token: Option<Selector>,
+    /// `token-label = "ca"`: the same, by the label alone.
+    pub token_label: Option<String>,
+    /// `token-serial = "0123"`: the same, by the serial number.
+    pub token_serial: Option<String>,
+    /// `token-slot = 3`: the same, by the HSM library's own number of the slot. SoftHSM gives new ones.
+    pub token_slot: Option<u64>,
+    /// `pass-through = ["CKM_EDDSA", "CKM_EC_EDWARDS_KEY_PAIR_GEN"]`: only keys that these mechanisms make and use are
+    /// made in the HSM; all that it can make when absent, none when empty. Other keys are sealed under the HSM's key.
+    pub pass_through: Option<Vec<MechanismName>>,
 }
 
 /// Where keys live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum StoreKind {
+pub enum Backend {
     /// A directory with an SQLite database, sealed under the user's PIN.
     #[default]
     Embedded,
+    /// A token of an HSM, through its vendor's PKCS#11 library.
+    Pkcs11,
+}
+
+impl SlotConfig {
+    /// An embedded slot.
+    fn embedded(path: PathBuf) -> Self {
+        Self {
+            id: None,
+            backend: Backend::Embedded,
+            path,
+            description: None,
+            pin_tries: ten(),
+            module_path: None,
+            token: None,
+            token_label: None,
+            token_serial: None,
+            token_slot: None,
+            pass_through: None,
+        }
+    }
+
+    /// Which token of the HSM's library.
+    pub fn selector(&self) -> Selector {
+        let mut selector = self.token.clone().unwrap_or_default();
+        selector.label = selector.label.or_else(|| self.token_label.clone());
+        selector.serial = selector.serial.or_else(|| self.token_serial.clone());
+        selector.slot = selector.slot.or(self.token_slot);
+        selector
+    }
+
+    /// The settings of one backend say nothing with another.
+    fn check(&self) -> Result<(), &'static str> {
+        let of_hsm = self.module_path.is_some()
+            || self.token.is_some()
+            || self.token_label.is_some()
+            || self.token_serial.is_some()
+            || self.token_slot.is_some()
+            || self.pass_through.is_some();
+        let twice = self.token.as_ref().is_some_and(|token| {
+            (token.label.is_some() && self.token_label.is_some())
+                || (token.serial.is_some() && self.token_serial.is_some())
+                || (token.slot.is_some() && self.token_slot.is_some())
+        });
+        match self.backend {
+            Backend::Embedded if of_hsm => Err(
+                "module-path, token, token-label, token-serial, token-slot and pass-through need backend = \"pkcs11\"",
+            ),
+            Backend::Pkcs11 if self.module_path.is_none() => {
+                Err("backend = \"pkcs11\" needs module-path, the HSM's PKCS#11 library")
+            }
+            Backend::Pkcs11 if twice => {
+                Err("token says what token-label, token-serial or token-slot says as well")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A mechanism of the module, by the standard's name.
@@ -73,6 +151,13 @@ impl TryFrom<String> for MechanismName {
         mechanism::row_named(&name)
             .map(|row| Self(row.kind))
             .ok_or_else(|| format!("{name:?} is no mechanism of this module"))
+    }
+}
+
+impl MechanismName {
+    /// CKM_*.
+    pub fn kind(self) -> u64 {
+        self.0
     }
 }
 
@@ -112,14 +197,7 @@ impl Config {
         if config.slots.is_empty()
             && let Some(path) = environment.default_store()
         {
-            let slot = SlotConfig {
-                id: None,
-                store: StoreKind::Embedded,
-                path,
-                description: None,
-                pin_tries: ten(),
-            };
-            config.slots.push(Spanned::new(0..0, slot));
+            config.slots.push(Spanned::new(0..0, SlotConfig::embedded(path)));
         }
         Ok((config, file))
     }
@@ -134,6 +212,12 @@ impl Config {
             let slot = slot.get_mut();
             slot.path = absolute(&slot.path, path, environment.home.as_deref())
                 .map_err(|message| ConfigError::at(path, text, Some(at), &message))?;
+            if let Some(module) = &slot.module_path {
+                let module = absolute(module, path, environment.home.as_deref())
+                    .map_err(|message| ConfigError::at(path, text, Some(at), &message))?;
+                slot.module_path = Some(module);
+            }
+            slot.check().map_err(|message| ConfigError::at(path, text, Some(at), message))?;
             if slot.description.as_ref().is_some_and(|text| text.len() > 64) {
                 let message = "description is longer than 64 bytes";
                 return Err(ConfigError::at(path, text, Some(at), message));
@@ -244,6 +328,11 @@ fn ec_point<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
     }
 }
 
+fn token_uri<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Selector>, D::Error> {
+    let uri = String::deserialize(deserializer)?;
+    Selector::from_uri(&uri).map(Some).map_err(|why| D::Error::custom(format!("token {uri:?}: {why}")))
+}
+
 fn pin_tries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     match u32::deserialize(deserializer)? {
         tries @ 1..=100 => Ok(tries),
@@ -275,6 +364,21 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_an_hsm_is_named_in_two_ways() {
+        let begin = "[[slot]]\nbackend = 'pkcs11'\npath = '/a'\nmodule-path = '~/hsm.so'\n";
+        let slot = |rest: &str| {
+            let config = parse(&format!("{begin}{rest}")).unwrap();
+            let (_, slot) = config.slots().next().unwrap();
+            assert_eq!(slot.module_path.as_deref(), Some(Path::new("/home/ada/hsm.so")));
+            slot.selector()
+        };
+        let by_uri = slot("token = 'pkcs11:token=my%20ca;serial=12;slot-id=3'\n");
+        assert_eq!(by_uri, slot("token-label = 'my ca'\ntoken-serial = '12'\ntoken-slot = 3\n"));
+        assert_eq!(by_uri, slot("token = 'pkcs11:token=my%20ca;serial=12'\ntoken-slot = 3\n"));
+        assert_eq!(slot(""), Selector::default());
+    }
+
+    #[test]
     fn errors_name_file_line_and_column() {
         for (text, at, what) in [
             ("log = 'info'\ncolour = 'red'\n", "2:1", "colour"),
@@ -284,7 +388,24 @@ mod tests {
             ("[[slot]]\npath = '/a'\npin-tries = 0\n", "3:13", "between 1 and 100"),
             ("[[slot]]\npath = '/a'\n[[slot]]\nid = 0\npath = '/b'\n", "3:1", "id 0"),
             ("[[slot]]\npath = '/a'\n[[slot]]\npath = '/a'\n", "3:1", "path /a"),
-            ("[[slot]]\nstore = 'cloud'\npath = '/a'\n", "2:9", "cloud"),
+            ("[[slot]]\nbackend = 'cloud'\npath = '/a'\n", "2:11", "cloud"),
+            ("[[slot]]\npath = '/a'\nmodule-path = '/b'\n", "1:1", "pkcs11"),
+            ("[[slot]]\nbackend = 'pkcs11'\npath = '/a'\n", "1:1", "module-path"),
+            (
+                "[[slot]]\nbackend = 'pkcs11'\npath = '/a'\nmodule-path = '/b'\ntoken = 'x'\n",
+                "5:9",
+                "pkcs11:",
+            ),
+            (
+                "[[slot]]\nbackend='pkcs11'\npath='/a'\nmodule-path='/b'\ntoken='pkcs11:token=a'\ntoken-label='a'\n",
+                "1:1",
+                "as well",
+            ),
+            (
+                "[[slot]]\nbackend='pkcs11'\npath='/a'\nmodule-path='/b'\npass-through=['CKM_X']\n",
+                "5:15",
+                "CKM_X",
+            ),
             ("[[slot]]\n", "1:1", "path"),
             ("log = \n", "1:7", ""),
         ] {

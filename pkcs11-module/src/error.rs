@@ -153,6 +153,8 @@ impl From<StoreError> for Error {
             | S::NewerFormat
             | S::Damaged(_)
             | S::Permissions(_)
+            | S::Absent(_)
+            | S::Removed(_)
             | S::Device(_)
             | S::Backup(_) => log::error(format_args!("{error}")),
             S::Busy | S::Changed | S::TokenReplaced | S::PinLocked => log::warn(format_args!("{error}")),
@@ -164,7 +166,8 @@ impl From<StoreError> for Error {
             StoreError::PinLength => Self::PinLenRange,
             StoreError::UserPinNotInitialized => Self::UserPinNotInitialized,
             StoreError::TokenNotInitialized => Self::TokenNotInitialized,
-            StoreError::TokenReplaced => Self::DeviceRemoved,
+            StoreError::TokenReplaced | StoreError::Removed(_) => Self::DeviceRemoved,
+            StoreError::Absent(_) => Self::TokenNotPresent,
             StoreError::NotFound => Self::ObjectHandleInvalid,
             StoreError::Changed | StoreError::Busy => Self::FunctionFailed,
             StoreError::ReadOnly => Self::TokenWriteProtected,

@@ -1,31 +1,11 @@
-//! The embedded store: one SQLite database in a directory of the user's, its private records sealed under a token key
-//! that each PIN wraps.
-//!
-//! `pins` knows where the token key comes from; `seal` and `rows` do not, so that other sealed stores share them.
+//! The embedded store: sealed records in a directory of the user's, under a token key that each PIN wraps.
 
-mod admin;
-mod backup;
-mod cache;
-mod counter;
-mod fault;
-mod files;
-mod pins;
-mod pool;
-mod rows;
-mod schema;
-mod seal;
-mod token;
-mod vault;
-mod view;
+mod pin;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
-use crate::{Admin, Description, KeyStore, Objects, Pin, PinState, Role, StoreError, Vault};
-use files::Files;
-use pins::PinRow;
-use pool::Pool;
-use vault::EmbeddedVault;
-use view::View;
+use crate::{Admin, Description, KeyStore, Objects, Pin, Role, StoreError, Vault, sealed::SealedStore};
+use pin::PinKeeper;
 
 /// How an embedded store is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,85 +18,41 @@ pub struct Options {
 
 /// A token in a directory of the user's.
 #[derive(Debug)]
-pub struct EmbeddedStore {
-    pool: Arc<Pool>,
-    pin_tries: u32,
-    public: View,
-}
+pub struct EmbeddedStore(SealedStore<PinKeeper>);
 
 impl EmbeddedStore {
     /// Names the directory; nothing is opened, read or made before the first call.
     pub fn new(options: Options) -> Self {
-        let pool = Arc::new(Pool::new(Files::new(&options.directory)));
-        let public = View::public(pool.clone());
-        Self { pool, pin_tries: options.pin_tries.max(1), public }
+        Self(SealedStore::new(&options.directory, options.pin_tries, PinKeeper))
     }
 }
 
 impl KeyStore for EmbeddedStore {
     fn description(&self) -> Result<Description, StoreError> {
-        let mut call = self.pool.enter();
-        let read = call.read(|sql| {
-            let token = token::load(sql)?;
-            Ok((token, PinRow::load(sql, Role::User)?, PinRow::load(sql, Role::SecurityOfficer)?))
-        });
-        let state =
-            |row: &Option<PinRow>| row.as_ref().map_or(PinState::Good, |row| row.state(self.pin_tries));
-        match read {
-            Ok((token, user, so)) => Ok(Description {
-                initialized: true,
-                serial: token.serial(),
-                label: token.label,
-                model: MODEL,
-                user_pin_initialized: user.is_some(),
-                user_pin: state(&user),
-                so_pin: state(&so),
-                write_protected: call.is_read_only()?,
-            }),
-            Err(StoreError::TokenNotInitialized) => Ok(Description {
-                initialized: false,
-                label: String::new(),
-                serial: String::new(),
-                model: MODEL,
-                user_pin_initialized: false,
-                user_pin: PinState::Good,
-                so_pin: PinState::Good,
-                write_protected: false,
-            }),
-            Err(error) => Err(error),
-        }
+        self.0.description()
     }
 
     fn obstacle(&self) -> Option<StoreError> {
-        self.pool.enter().files().obstacle()
+        self.0.obstacle()
     }
 
     fn public(&self) -> &dyn Objects {
-        &self.public
+        self.0.public()
     }
 
     fn unlock(&self, role: Role, pin: &Pin) -> Result<Box<dyn Vault>, StoreError> {
-        let mut call = self.pool.enter();
-        let opened = {
-            let _lock = call.files().lock_for_login()?;
-            pins::judge(&mut call, role, pin, self.pin_tries)?
-        };
-        drop(call);
-        Ok(Box::new(EmbeddedVault::new(self.pool.clone(), role, opened, self.pin_tries)?))
+        self.0.unlock(role, pin)
     }
 
     fn admin(&self) -> Option<&dyn Admin> {
-        Some(self)
+        self.0.admin()
     }
 
     fn before_fork(&self) {
-        self.pool.shut();
+        self.0.before_fork();
     }
 
     fn after_fork(&self) {
-        self.pool.reopen();
+        self.0.after_fork();
     }
 }
-
-/// CK_TOKEN_INFO.model.
-const MODEL: &str = "embedded";

@@ -27,11 +27,12 @@ use std::{
 
 use hsm_backends::{
     KeyStore, RecordId, StoreError,
-    embedded::{EmbeddedStore, Options},
+    embedded::{self, EmbeddedStore},
+    pkcs11::{self, Libraries, Pkcs11Store},
 };
 
 use crate::{
-    config::{Config, SlotConfig, StoreKind},
+    config::{Backend, Config, MechanismName, SlotConfig},
     error::{Error, Result},
     handle::{SessionHandle, SlotId},
     log,
@@ -63,7 +64,11 @@ pub struct Module {
 impl Module {
     /// A module with the slots of its configuration. No store is opened yet.
     pub fn new(config: Config, config_file: Option<PathBuf>) -> Self {
-        let slots = config.slots().map(|(id, slot)| Slot::new(id, store(slot), description(slot))).collect();
+        let libraries = Libraries::default();
+        let slots = config
+            .slots()
+            .map(|(id, slot)| Slot::new(id, store(slot, &libraries), description(slot)))
+            .collect();
         Self::with_slots(config, config_file, slots)
     }
 
@@ -142,12 +147,21 @@ impl Module {
     }
 }
 
-fn store(slot: &SlotConfig) -> Box<dyn KeyStore> {
-    match slot.store {
-        StoreKind::Embedded => {
-            let options = Options { directory: slot.path.clone(), pin_tries: slot.pin_tries };
-            Box::new(EmbeddedStore::new(options))
+fn store(slot: &SlotConfig, libraries: &Libraries) -> Box<dyn KeyStore> {
+    let (directory, pin_tries) = (slot.path.clone(), slot.pin_tries);
+    match (slot.backend, &slot.module_path) {
+        (Backend::Pkcs11, Some(library)) => {
+            let kinds = |names: &Vec<MechanismName>| names.iter().map(|name| name.kind()).collect();
+            let options = pkcs11::Options {
+                library: library.clone(),
+                token: slot.selector(),
+                directory,
+                pin_tries,
+                pass_through: slot.pass_through.as_ref().map(kinds),
+            };
+            Box::new(Pkcs11Store::new(options, libraries))
         }
+        _ => Box::new(EmbeddedStore::new(embedded::Options { directory, pin_tries })),
     }
 }
 

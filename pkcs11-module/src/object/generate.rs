@@ -39,7 +39,7 @@ pub(crate) fn secret_key(
     let len = usize::try_from(len).map_err(|_| Error::AttributeValueInvalid)?;
     material::check_secret_len(secret, len)?;
     new::permit(session, &mut attributes, kind)?;
-    let key = make(module, session, &KeySpec::Secret { len }, attributes.flag(ck::CKA_TOKEN))?;
+    let key = make(module, session, &KeySpec::Secret { len }, &attributes)?;
     mark_generated(&mut attributes, call.kind);
     new::assemble(attributes, kind, Some(key))
 }
@@ -66,7 +66,7 @@ pub(crate) fn key_pair(
     new::permit(session, &mut public, public_kind)?;
     new::permit(session, &mut private, private_kind)?;
 
-    let key = make(module, session, &spec, private.flag(ck::CKA_TOKEN))?;
+    let key = make(module, session, &spec, &private)?;
     let NewSecret::Private(opened) = &key else { return Err(Error::DeviceError) };
     mark_generated(&mut public, call.kind);
     mark_generated(&mut private, call.kind);
@@ -113,8 +113,12 @@ fn key_spec(pair: PairType, public: &Attributes) -> Result<KeySpec> {
 }
 
 /// Makes the key: where the store makes its keys if it will be kept there, otherwise in this process.
-fn make(module: &Module, session: &Session, spec: &KeySpec, token: bool) -> Result<NewSecret> {
-    let made = if token { session.slot.user_vault()?.generate(spec) } else { NewSecret::generate(spec) };
+fn make(module: &Module, session: &Session, spec: &KeySpec, attributes: &Attributes) -> Result<NewSecret> {
+    let made = if attributes.flag(ck::CKA_TOKEN) {
+        session.slot.user_vault()?.generate_for(spec, attributes)
+    } else {
+        NewSecret::generate(spec)
+    };
     made.map_err(|error| match error {
         hsm_backends::StoreError::Algorithm(why @ algorithms::Error::PairwiseCheckFailed) => module.fail(why),
         // Of what can be refused here only the template's exponent is left.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    keeper::Keeper,
     pins::{self, Opened},
     pool::Pool,
     seal::{RecordKeys, TokenKey},
@@ -14,43 +15,53 @@ use crate::{
     StoreError, Vault,
 };
 
-/// A room of the embedded store. Dropping it wipes the token key and every key that was opened.
+/// A room of a sealed store. Dropping it wipes the token key and every key that was opened.
 #[derive(Debug)]
-pub(super) struct EmbeddedVault {
+pub(crate) struct SealedVault<K> {
     pool: Arc<Pool>,
+    keeper: Arc<K>,
     role: Role,
     token: Token,
-    token_key: TokenKey,
+    token_key: Option<TokenKey>,
     pin_tries: u32,
     view: View,
 }
 
-impl EmbeddedVault {
+impl<K: Keeper> SealedVault<K> {
     pub(super) fn new(
         pool: Arc<Pool>,
+        keeper: Arc<K>,
         role: Role,
         opened: Opened,
         pin_tries: u32,
     ) -> Result<Self, StoreError> {
         let Opened { token, key } = opened;
         let view = match role {
-            Role::User => View::private(
-                pool.clone(),
-                RecordKeys::new(token.token_id, key.clone())?,
-                token.moment.incarnation,
-            ),
+            Role::User => {
+                let key = key.clone().ok_or(StoreError::Unsupported)?;
+                View::private(
+                    pool.clone(),
+                    keeper.clone(),
+                    RecordKeys::new(token.token_id, key)?,
+                    token.moment.incarnation,
+                )
+            }
             Role::SecurityOfficer => View::public(pool.clone()),
         };
-        Ok(Self { pool, role, token, token_key: key, pin_tries, view })
+        Ok(Self { pool, keeper, role, token, token_key: key, pin_tries, view })
+    }
+
+    pub(crate) fn keeper(&self) -> &K {
+        &self.keeper
     }
 
     /// The token key and the token it belongs to, for C_InitPIN from the security officer's vault.
-    pub(super) fn token_key(&self) -> (&Token, &TokenKey) {
-        (&self.token, &self.token_key)
+    pub(super) fn token_key(&self) -> (&Token, Option<&TokenKey>) {
+        (&self.token, self.token_key.as_ref())
     }
 }
 
-impl Objects for EmbeddedVault {
+impl<K: Keeper> Objects for SealedVault<K> {
     fn find(&self, template: &Attributes) -> Result<Vec<RecordId>, StoreError> {
         self.view.find(template)
     }
@@ -64,7 +75,7 @@ impl Objects for EmbeddedVault {
     }
 }
 
-impl Vault for EmbeddedVault {
+impl<K: Keeper> Vault for SealedVault<K> {
     fn role(&self) -> Role {
         self.role
     }
@@ -72,7 +83,7 @@ impl Vault for EmbeddedVault {
     fn verify_pin(&self, pin: &Pin) -> Result<(), StoreError> {
         let mut call = self.pool.enter();
         let _lock = call.files().lock_for_login()?;
-        let opened = pins::judge(&mut call, self.role, pin, self.pin_tries)?;
+        let opened = pins::judge(&mut call, &*self.keeper, self.role, pin, self.pin_tries)?;
         if opened.token.moment.incarnation == self.token.moment.incarnation {
             Ok(())
         } else {

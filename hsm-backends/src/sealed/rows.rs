@@ -251,6 +251,13 @@ fn write(
 fn secret_of(secret: &NewSecret) -> Result<(SecretKind, algorithms::SecretBytes), StoreError> {
     match secret {
         NewSecret::Secret(key) => Ok((SecretKind::Secret, key.bytes().clone())),
+        NewSecret::Private(key) if let Some(device) = key.device_key() => {
+            // A second record of one key would destroy it for both.
+            if !device.is_unfinished() {
+                return Err(StoreError::Unsupported);
+            }
+            Ok((SecretKind::Device, algorithms::SecretBytes::new(device.locator())))
+        }
         NewSecret::Private(key) => {
             // A key that does not leave its device cannot be kept here.
             let bytes = key.secret_part(SecretPart::Pkcs8)?.ok_or(StoreError::Unsupported)?;

@@ -23,20 +23,20 @@ pub(super) type Tag = [u8; 16];
 
 /// The random key that everything private is sealed under.
 #[derive(Debug, Clone)]
-pub(super) struct TokenKey(SecretBytes);
+pub(crate) struct TokenKey(SecretBytes);
 
 impl TokenKey {
-    pub(super) const LEN: usize = KEY_LEN;
+    pub(crate) const LEN: usize = KEY_LEN;
 
-    pub(super) fn generate() -> Result<Self, StoreError> {
+    pub(crate) fn generate() -> Result<Self, StoreError> {
         Ok(Self(random::secret(KEY_LEN)?))
     }
 
-    pub(super) fn new(bytes: SecretBytes) -> Self {
+    pub(crate) fn new(bytes: SecretBytes) -> Self {
         Self(bytes)
     }
 
-    pub(super) fn expose(&self) -> &[u8] {
+    pub(crate) fn expose(&self) -> &[u8] {
         self.0.expose()
     }
 }
@@ -48,6 +48,8 @@ pub(super) enum SecretKind {
     Private = 1,
     /// The bytes themselves.
     Secret = 2,
+    /// Where the key is in a device that it does not leave.
+    Device = 3,
 }
 
 impl SecretKind {
@@ -62,6 +64,7 @@ impl SecretKind {
             0 => None,
             1 => Some(Self::Private),
             2 => Some(Self::Secret),
+            3 => Some(Self::Device),
             _ => return Err(StoreError::Damaged("a record has an unknown kind of secret".into()).into()),
         })
     }
@@ -166,7 +169,7 @@ impl RecordKeys {
 }
 
 /// A fresh nonce, the ciphertext, the tag.
-pub(super) fn seal(key: &SecretBytes, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn seal(key: &SecretBytes, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
     let nonce = random::array::<NONCE_LEN>()?;
     let mut blob = Vec::with_capacity(plain.len() + OVERHEAD);
     blob.extend(nonce);
@@ -175,7 +178,7 @@ pub(super) fn seal(key: &SecretBytes, context: &[u8], plain: &[u8]) -> Result<Ve
 }
 
 /// The inverse of [`seal`]; `None` when the key, the context or the blob is another.
-pub(super) fn open(
+pub(crate) fn open(
     key: &SecretBytes,
     context: &[u8],
     blob: &[u8],
@@ -193,7 +196,7 @@ pub(super) fn public_tag(kind: AttributeType, value: &[u8]) -> Result<Tag, Store
     Ok(shorten(&Hash::Sha256.digest(&[&kind.to_be_bytes(), value].concat())?))
 }
 
-fn derive(key: &TokenKey, purpose: &[u8], what: &[u8]) -> Result<SecretBytes, StoreError> {
+pub(crate) fn derive(key: &TokenKey, purpose: &[u8], what: &[u8]) -> Result<SecretBytes, StoreError> {
     let mut mac = Hmac::new(Hash::Sha256, &key.0)?;
     mac.update(purpose);
     mac.update(what);

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use crate::StoreError;
 
 /// Sixteen bytes that name a token or one incarnation of it.
-pub(super) type Name = [u8; 16];
+pub(crate) type Name = [u8; 16];
 
 /// Bytes of a label: the field of C_InitToken.
 pub(super) const MAX_LABEL_LEN: usize = 32;
@@ -22,9 +22,9 @@ pub(super) struct Moment {
 
 /// The whole row.
 #[derive(Debug, Clone)]
-pub(super) struct Token {
+pub(crate) struct Token {
     /// Stays for the life of the token, backups included; every blob is bound to it.
-    pub(super) token_id: Name,
+    pub(crate) token_id: Name,
     pub(super) moment: Moment,
     pub(super) label: String,
 }

@@ -14,9 +14,11 @@ use rusqlite::Connection;
 use rustix::fs::{CWD, RenameFlags};
 
 use super::{
+    cost::Cost,
     fault::{Fault, io_error},
     files::{new_private, sync_directory},
-    pins::{Cost, PinRow, parse_wrap},
+    keeper::Keeper,
+    pins::PinRow,
     pool::{Call, SqlPath},
     rows, schema,
     token::{self, Token},
@@ -38,7 +40,12 @@ const EINVAL: i32 = rustix::io::Errno::INVAL.raw_os_error();
 const ENOSYS: i32 = rustix::io::Errno::NOSYS.raw_os_error();
 
 /// Writes a new file; an existing one is left alone.
-pub(super) fn write(call: &mut Call<'_>, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
+pub(super) fn write(
+    call: &mut Call<'_>,
+    keeper: &impl Keeper,
+    path: &Path,
+    passphrase: &Pin,
+) -> Result<(), StoreError> {
     if path.symlink_metadata().is_ok() {
         return Err(StoreError::Backup(format!("{} exists already; name another file", path.display())));
     }
@@ -48,7 +55,7 @@ pub(super) fn write(call: &mut Call<'_>, path: &Path, passphrase: &Pin) -> Resul
         let scratch = call.files().scratch()?;
         call.read(|sql| Ok(sql.execute("VACUUM INTO ?1", [SqlPath(scratch.path())]).map(drop)?))?;
         // A backup that restore would refuse is worse than none.
-        verify(scratch.path()).map_err(|fault| fault.into_store_error(call.files()))?;
+        verify(scratch.path(), keeper).map_err(|fault| fault.into_store_error(call.files()))?;
         scratch
     };
     let partial = Partial::create(path)?;
@@ -77,6 +84,7 @@ pub(super) fn write(call: &mut Call<'_>, path: &Path, passphrase: &Pin) -> Resul
 /// Verifies a backup whole, and only then lets it take the token's place.
 pub(super) fn restore(
     call: &mut Call<'_>,
+    keeper: &impl Keeper,
     path: &Path,
     passphrase: &Pin,
     replace: bool,
@@ -92,18 +100,19 @@ pub(super) fn restore(
     let initialized = occupied(call)?;
     let scratch = call.files().scratch()?;
     decrypt(path, passphrase, scratch.path())?;
-    let restored = verify(scratch.path()).map_err(|fault| match fault.into_store_error(call.files()) {
-        StoreError::Damaged(what) => StoreError::Backup(format!(
-            "the backup {} is damaged: {}; use another copy of the backup",
-            path.display(),
-            what.trim_end_matches("; restore a backup")
-        )),
-        StoreError::NewerFormat => StoreError::Backup(format!(
-            "the backup {} was made by a newer version; restore it with that version",
-            path.display()
-        )),
-        other => other,
-    })?;
+    let restored =
+        verify(scratch.path(), keeper).map_err(|fault| match fault.into_store_error(call.files()) {
+            StoreError::Damaged(what) => StoreError::Backup(format!(
+                "the backup {} is damaged: {}; use another copy of the backup",
+                path.display(),
+                what.trim_end_matches("; restore a backup")
+            )),
+            StoreError::NewerFormat => StoreError::Backup(format!(
+                "the backup {} was made by a newer version; restore it with that version",
+                path.display()
+            )),
+            other => other,
+        })?;
     if initialized {
         match call.attached(scratch.path(), |transaction| overwrite(transaction, &restored)) {
             Ok(()) => {
@@ -160,7 +169,7 @@ fn prepare(path: &Path, restored: &Token) -> Result<(), Fault> {
 }
 
 /// Whether a file is a whole token of this format: what can be told without a PIN.
-fn verify(path: &Path) -> Result<Token, Fault> {
+fn verify(path: &Path, keeper: &impl Keeper) -> Result<Token, Fault> {
     let sql = Connection::open(path)?;
     schema::configure(&sql)?;
     schema::check_file(&sql, path)?;
@@ -171,9 +180,9 @@ fn verify(path: &Path) -> Result<Token, Fault> {
     let token = token::load(&sql)?;
     let so = PinRow::load(&sql, Role::SecurityOfficer)?
         .ok_or_else(|| StoreError::Damaged("the SO's PIN is missing".into()))?;
-    parse_wrap(&so.wrapped)?;
+    keeper.check(Role::SecurityOfficer, &so.wrapped)?;
     if let Some(user) = PinRow::load(&sql, Role::User)? {
-        parse_wrap(&user.wrapped)?;
+        keeper.check(Role::User, &user.wrapped)?;
     }
     rows::check_all(&sql)?;
     Ok(token)

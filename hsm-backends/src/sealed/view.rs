@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     cache::{Cache, Cached},
     fault::Fault,
+    keeper::DeviceKeys,
     pool::Pool,
     rows,
     seal::{RecordKeys, SecretKind},
@@ -21,16 +22,23 @@ pub(super) struct View {
     pool: Arc<Pool>,
     /// The keys, and the incarnation of the token that they belong to.
     keys: Option<(RecordKeys, Name)>,
+    /// Whose device has the keys that are in none of the records.
+    devices: Option<Arc<dyn DeviceKeys>>,
     cache: Cache,
 }
 
 impl View {
     pub(super) fn public(pool: Arc<Pool>) -> Self {
-        Self { pool, keys: None, cache: Cache::default() }
+        Self { pool, keys: None, devices: None, cache: Cache::default() }
     }
 
-    pub(super) fn private(pool: Arc<Pool>, keys: RecordKeys, incarnation: Name) -> Self {
-        Self { pool, keys: Some((keys, incarnation)), cache: Cache::default() }
+    pub(super) fn private(
+        pool: Arc<Pool>,
+        devices: Arc<dyn DeviceKeys>,
+        keys: RecordKeys,
+        incarnation: Name,
+    ) -> Self {
+        Self { pool, keys: Some((keys, incarnation)), devices: Some(devices), cache: Cache::default() }
     }
 
     fn keys(&self) -> Option<&RecordKeys> {
@@ -74,9 +82,15 @@ impl View {
 
     /// The opened private key of a record; the same one for as long as the record is at the same version.
     pub(super) fn private_key(&self, id: RecordId) -> Result<Arc<dyn PrivateKey>, StoreError> {
-        let (entry, bytes) = match self.opened(id, SecretKind::Private, |entry| entry.private_key.get())? {
+        const KINDS: &[SecretKind] = &[SecretKind::Private, SecretKind::Device];
+        let (entry, bytes) = match self.opened(id, KINDS, |entry| entry.private_key.get())? {
             Secret::Known(key) => return Ok(key),
-            Secret::Sealed(entry, bytes) => (entry, bytes),
+            Secret::Sealed(entry, SecretKind::Device, locator) => {
+                let devices = self.devices.as_ref().ok_or(StoreError::Unsupported)?;
+                let key = devices.open_device_key(&entry.record, locator.expose())?;
+                return Ok(entry.private_key.get_or_init(|| key).clone());
+            }
+            Secret::Sealed(entry, _, bytes) => (entry, bytes),
         };
         let key = algorithms::PrivateKey::from_pkcs8(&bytes)
             .map_err(|error| StoreError::Damaged(format!("the private key of object {id}: {error}")))?;
@@ -87,9 +101,9 @@ impl View {
 
     /// The opened secret key of a record.
     pub(super) fn secret_key(&self, id: RecordId) -> Result<Arc<SecretKey>, StoreError> {
-        let (entry, bytes) = match self.opened(id, SecretKind::Secret, |entry| entry.secret_key.get())? {
+        let (entry, bytes) = match self.opened(id, &[SecretKind::Secret], |entry| entry.secret_key.get())? {
             Secret::Known(key) => return Ok(key),
-            Secret::Sealed(entry, bytes) => (entry, bytes),
+            Secret::Sealed(entry, _, bytes) => (entry, bytes),
         };
         Ok(entry.secret_key.get_or_init(|| Arc::new(SecretKey::new(bytes))).clone())
     }
@@ -99,7 +113,7 @@ impl View {
     fn opened<K: Clone>(
         &self,
         id: RecordId,
-        kind: SecretKind,
+        kinds: &[SecretKind],
         known: impl Fn(&Cached) -> Option<&K>,
     ) -> Result<Secret<K>, StoreError> {
         for _ in 0..MAX_LOOKS {
@@ -107,9 +121,9 @@ impl View {
             if let Some(key) = known(&entry) {
                 return Ok(Secret::Known(key.clone()));
             }
-            match self.open_secret(&entry, kind) {
+            match self.open_secret(&entry, kinds) {
                 Err(StoreError::Changed) => {}
-                opened => return opened.map(|bytes| Secret::Sealed(entry, bytes)),
+                opened => return opened.map(|(kind, bytes)| Secret::Sealed(entry, kind, bytes)),
             }
         }
         Err(StoreError::Changed)
@@ -130,8 +144,8 @@ impl View {
     fn open_secret(
         &self,
         entry: &Cached,
-        expected: SecretKind,
-    ) -> Result<algorithms::SecretBytes, StoreError> {
+        expected: &[SecretKind],
+    ) -> Result<(SecretKind, algorithms::SecretBytes), StoreError> {
         let keys = self.keys().ok_or(StoreError::NotFound)?;
         let id = entry.record.id;
         let opened = self.pool.enter().read(|sql| {
@@ -140,7 +154,7 @@ impl View {
         })?;
         match opened {
             Some((version, _, _)) if version != entry.record.version => Err(StoreError::Changed),
-            Some((_, kind, bytes)) if kind == expected => Ok(bytes),
+            Some((_, kind, bytes)) if expected.contains(&kind) => Ok((kind, bytes)),
             _ => Err(StoreError::Unsupported),
         }
     }
@@ -149,7 +163,7 @@ impl View {
 /// What [`View::opened`] finds.
 enum Secret<K> {
     Known(K),
-    Sealed(Arc<Cached>, algorithms::SecretBytes),
+    Sealed(Arc<Cached>, SecretKind, algorithms::SecretBytes),
 }
 
 impl Objects for View {

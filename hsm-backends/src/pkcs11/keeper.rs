@@ -1,0 +1,330 @@
+//! The token key under a key that never leaves the HSM. docs/formats.md gives the layout of what is kept.
+//!
+//! The HSM judges the PIN by C_Login. Where somebody in this process is logged in to it already, C_Login judges
+//! nothing; then the PIN is compared with what the last judged one left behind, sealed under the token key.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use algorithms::SecretBytes;
+use cryptoki_sys as ck;
+
+use super::{
+    device::{Device, LoggedIn, Session},
+    library::urgently,
+    native::NativeKey,
+    raw::{Mechanism, Parameter, Rv, Template},
+};
+use crate::{
+    Pin, PinState, PrivateKey, Record, RecordId, Role, StoreError,
+    encoding::Input,
+    sealed::{Cost, Judged, Keeper, Kept, TokenKey, derive, open, seal},
+};
+
+/// The first byte of what is kept for the user: AES-256-GCM in an HSM.
+const VERSION: u8 = 2;
+const NONCE_LEN: usize = 12;
+const WRAPPED_LEN: usize = TokenKey::LEN + 16;
+const SALT_LEN: usize = 16;
+const CONTEXT: &[u8] = b"trellis hsm wrap 1";
+const VERIFIER_KEY: &[u8] = b"trellis pin verifier 1";
+const VERIFIER_CONTEXT: &[u8] = b"trellis pin verifier 1";
+/// CKA_LABEL of the key in the HSM; its CKA_ID is the token's id.
+pub(super) const KEK_LABEL: &[u8] = b"Trellis key encryption key";
+
+/// The keeper of a store over an HSM.
+#[derive(Debug)]
+pub(super) struct HsmKeeper {
+    device: Arc<Device>,
+    /// How the last login went: for whoever called [`Keeper::judge`] through the store.
+    last: Mutex<Option<LoggedIn>>,
+    /// Keys in the HSM that are open in this process: whoever may destroy a record destroys its key.
+    open: Mutex<HashMap<RecordId, Weak<dyn PrivateKey>>>,
+}
+
+/// What is kept for the user, once there is something.
+struct Parsed<'a> {
+    nonce: [u8; NONCE_LEN],
+    wrapped: &'a [u8],
+    /// `None` after the security officer has set the PIN.
+    verifier: Option<Verifier<'a>>,
+}
+
+#[derive(Clone, Copy)]
+struct Verifier<'a> {
+    head: &'a [u8],
+    cost: Cost,
+    salt: [u8; SALT_LEN],
+    sealed: &'a [u8],
+}
+
+impl HsmKeeper {
+    pub(super) fn new(device: Arc<Device>) -> Self {
+        Self { device, last: Mutex::default(), open: Mutex::default() }
+    }
+
+    /// A key in the HSM that this process has opened or made.
+    pub(super) fn open_key(&self, id: RecordId) -> Option<Arc<dyn PrivateKey>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.upgrade()
+    }
+
+    pub(super) fn remember(&self, id: RecordId, key: &Arc<dyn PrivateKey>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, key| key.strong_count() > 0);
+        open.insert(id, Arc::downgrade(key));
+    }
+
+    /// How the login of the last [`Keeper::judge`] went, once.
+    pub(super) fn last_login(&self) -> Option<LoggedIn> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The token's key in the HSM, if it is there.
+    fn kek(session: &Session, id: &[u8; 16]) -> Result<Option<ck::CK_OBJECT_HANDLE>, Rv> {
+        let template: Template = vec![
+            (ck::CKA_CLASS, number(ck::CKO_SECRET_KEY)),
+            (ck::CKA_LABEL, KEK_LABEL.to_vec()),
+            (ck::CKA_ID, id.to_vec()),
+        ];
+        Ok(session.raw.find(session.handle, &template)?.first().copied())
+    }
+
+    fn make_kek(session: &Session, id: &[u8; 16]) -> Result<ck::CK_OBJECT_HANDLE, Rv> {
+        let (yes, no) = (vec![ck::CK_TRUE], vec![ck::CK_FALSE]);
+        let template: Template = vec![
+            (ck::CKA_CLASS, number(ck::CKO_SECRET_KEY)),
+            (ck::CKA_KEY_TYPE, number(ck::CKK_AES)),
+            (ck::CKA_VALUE_LEN, number(32)),
+            (ck::CKA_LABEL, KEK_LABEL.to_vec()),
+            (ck::CKA_ID, id.to_vec()),
+            (ck::CKA_TOKEN, yes.clone()),
+            (ck::CKA_PRIVATE, yes.clone()),
+            (ck::CKA_SENSITIVE, yes.clone()),
+            (ck::CKA_EXTRACTABLE, no.clone()),
+            (ck::CKA_ENCRYPT, yes.clone()),
+            (ck::CKA_DECRYPT, yes),
+            (ck::CKA_WRAP, no.clone()),
+            (ck::CKA_UNWRAP, no.clone()),
+            (ck::CKA_SIGN, no.clone()),
+            (ck::CKA_VERIFY, no),
+        ];
+        session.raw.generate_key(session.handle, Mechanism::plain(ck::CKM_AES_KEY_GEN), &template)
+    }
+
+    fn context(&self, place: Kept) -> Result<Vec<u8>, StoreError> {
+        let token = self.device.token().map_err(|failure| failure.of(&self.device, "C_GetTokenInfo"))?;
+        Ok([CONTEXT, &place.token_id, token.serial.as_bytes()].concat())
+    }
+
+    /// Makes the key in the HSM where it is missing, and puts the token key under it.
+    fn wrap(&self, place: Kept, key: &TokenKey, pin: &Pin) -> Result<Vec<u8>, StoreError> {
+        let context = self.context(place)?;
+        let nonce = algorithms::random::array::<NONCE_LEN>()?;
+        let parameter = Parameter::Gcm { nonce: &nonce, context: &context };
+        let wrapped = self
+            .device
+            .call(|session| {
+                let kek = match Self::kek(session, &place.token_id)? {
+                    Some(kek) => kek,
+                    None => Self::make_kek(session, &place.token_id)?,
+                };
+                let mechanism = Mechanism { kind: ck::CKM_AES_GCM, parameter };
+                session.raw.encrypt(session.handle, mechanism, kek, key.expose())
+            })
+            .map_err(|failure| failure.of(&self.device, "sealing with AES-GCM"))?;
+        if wrapped.len() != WRAPPED_LEN {
+            return Err(StoreError::Device(format!("{}: AES-GCM gave no tag", self.device.name())));
+        }
+        let mut kept = vec![VERSION];
+        kept.extend(nonce);
+        kept.extend(wrapped);
+        let salt = algorithms::random::array::<SALT_LEN>()?;
+        let head = kept.len();
+        kept.extend(Cost::usual().to_bytes());
+        kept.extend(salt);
+        let stretched = Cost::usual().stretch(pin, &salt)?;
+        let context = [VERIFIER_CONTEXT, &place.token_id, &kept[head..]].concat();
+        kept.extend(seal(&derive(key, VERIFIER_KEY, &[])?, &context, stretched.expose())?);
+        Ok(kept)
+    }
+
+    fn unwrap(&self, place: Kept, parsed: &Parsed<'_>) -> Result<TokenKey, StoreError> {
+        let context = self.context(place)?;
+        let parameter = Parameter::Gcm { nonce: &parsed.nonce, context: &context };
+        let opened = self.device.call(|session| {
+            let Some(kek) = Self::kek(session, &place.token_id)? else { return Ok(None) };
+            let mechanism = Mechanism { kind: ck::CKM_AES_GCM, parameter };
+            session.raw.decrypt(session.handle, mechanism, kek, parsed.wrapped).map(Some)
+        });
+        let gone = || {
+            StoreError::Damaged(format!(
+                "{} does not have the key that this token's records are sealed under: the token in the HSM was made anew, or \
+                 the records belong to another; restore the HSM's backup, or move the records' directory away",
+                self.device.name()
+            ))
+        };
+        let opened = match opened {
+            Ok(opened) => opened.ok_or_else(gone)?,
+            // SoftHSM's word for a tag that does not fit is the first.
+            Err(super::device::Failure::Said(Rv(
+                ck::CKR_GENERAL_ERROR | ck::CKR_ENCRYPTED_DATA_INVALID | ck::CKR_AEAD_DECRYPT_FAILED,
+            ))) => return Err(gone()),
+            Err(failure) => return Err(failure.of(&self.device, "opening with AES-GCM")),
+        };
+        if opened.len() == TokenKey::LEN { Ok(TokenKey::new(SecretBytes::new(&opened))) } else { Err(gone()) }
+    }
+
+    /// Whether a PIN is the one that was judged last.
+    fn is_known(place: Kept, key: &TokenKey, pin: &Pin, kept: Verifier<'_>) -> Result<bool, StoreError> {
+        let context = [VERIFIER_CONTEXT, &place.token_id, kept.head].concat();
+        let Some(expected) = open(&derive(key, VERIFIER_KEY, &[])?, &context, kept.sealed)? else {
+            return Err(StoreError::Damaged("the trace of the PIN was altered; log in anew".into()));
+        };
+        let stretched = kept.cost.stretch(pin, &kept.salt)?;
+        Ok(algorithms::mac::equal(stretched.expose(), expected.expose()))
+    }
+
+    fn judge_user(&self, place: Kept, kept: &[u8], pin: &Pin) -> Result<Option<Judged>, StoreError> {
+        let how = match self.device.log_in(pin).map_err(|failure| failure.of(&self.device, "C_Login")) {
+            Ok(how) => how,
+            Err(StoreError::PinIncorrect) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(how);
+        let parsed = parse(kept)?;
+        let verifier = parsed.as_ref().and_then(|parsed| parsed.verifier);
+        let how = match (how, verifier) {
+            // Nothing to compare the PIN with, so the HSM has to judge it.
+            (LoggedIn::Already, None) => {
+                let judged = self.device.judge_again(pin);
+                match judged.map_err(|failure| failure.of(&self.device, "C_Login")) {
+                    Ok(()) => LoggedIn::Judged,
+                    Err(StoreError::PinIncorrect) => return Ok(None),
+                    Err(error) => return Err(error),
+                }
+            }
+            (how, _) => how,
+        };
+        let Some(parsed) = parsed else {
+            let key = TokenKey::generate()?;
+            let anew = Some(self.wrap(place, &key, pin)?);
+            return Ok(Some(Judged { key: Some(key), anew }));
+        };
+        let key = self.unwrap(place, &parsed)?;
+        let known = match verifier {
+            Some(verifier) => Self::is_known(place, &key, pin, verifier)?,
+            None => false,
+        };
+        match how {
+            LoggedIn::Already if !known => Ok(None),
+            // The PIN was changed by other means.
+            LoggedIn::Judged if !known => {
+                let anew = Some(self.wrap(place, &key, pin)?);
+                Ok(Some(Judged { key: Some(key), anew }))
+            }
+            _ => Ok(Some(Judged { key: Some(key), anew: None })),
+        }
+    }
+
+    fn judge_officer(&self, pin: &Pin) -> Result<Option<Judged>, StoreError> {
+        let judged = self.device.as_officer(pin, |_, _| Ok(()));
+        match judged.map_err(|failure| failure.of(&self.device, "C_Login of the SO")) {
+            Ok(()) => Ok(Some(Judged { key: None, anew: None })),
+            Err(StoreError::PinIncorrect) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Keeper for HsmKeeper {
+    const MODEL: &'static str = "pkcs11";
+
+    /// Of the security officer nothing is kept: the HSM knows the PIN.
+    fn keep(&self, place: Kept, key: &TokenKey, pin: &Pin) -> Result<Vec<u8>, StoreError> {
+        match place.role {
+            Role::SecurityOfficer => Ok(Vec::new()),
+            Role::User => urgently(|| self.wrap(place, key, pin)),
+        }
+    }
+
+    fn judge(&self, place: Kept, kept: &[u8], pin: &Pin) -> Result<Option<Judged>, StoreError> {
+        // The store asks from inside its gate.
+        urgently(|| match place.role {
+            Role::User => self.judge_user(place, kept, pin),
+            Role::SecurityOfficer => self.judge_officer(pin),
+        })
+    }
+
+    fn check(&self, role: Role, kept: &[u8]) -> Result<(), StoreError> {
+        match role {
+            Role::User => parse(kept).map(drop),
+            Role::SecurityOfficer if kept.is_empty() => Ok(()),
+            Role::SecurityOfficer => Err(malformed()),
+        }
+    }
+
+    fn device_key(&self, record: &Record, locator: &[u8]) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        let name = |kind| record.attributes.bytes(kind).unwrap_or_default();
+        let key = NativeKey::located(&self.device, locator, name(ck::CKA_LABEL), name(ck::CKA_ID))?;
+        let key: Arc<dyn PrivateKey> = Arc::new(key);
+        self.remember(record.id, &key);
+        Ok(key)
+    }
+
+    fn pin_state(&self, role: Role) -> PinState {
+        let Ok(token) = self.device.token() else { return PinState::Good };
+        let [low, last, locked] = match role {
+            Role::User => [ck::CKF_USER_PIN_COUNT_LOW, ck::CKF_USER_PIN_FINAL_TRY, ck::CKF_USER_PIN_LOCKED],
+            Role::SecurityOfficer => {
+                [ck::CKF_SO_PIN_COUNT_LOW, ck::CKF_SO_PIN_FINAL_TRY, ck::CKF_SO_PIN_LOCKED]
+            }
+        };
+        match token.flags {
+            flags if flags & locked != 0 => PinState::Locked,
+            flags if flags & last != 0 => PinState::FinalTry,
+            flags if flags & low != 0 => PinState::CountLow,
+            _ => PinState::Good,
+        }
+    }
+}
+
+/// What is kept, without what tells the PIN: the security officer has set another.
+pub(super) fn without_verifier(kept: &[u8]) -> Vec<u8> {
+    kept.get(..1 + NONCE_LEN + WRAPPED_LEN).unwrap_or_default().to_vec()
+}
+
+fn malformed() -> StoreError {
+    StoreError::Damaged("a wrapped token key is malformed; restore a backup".into())
+}
+
+/// `None` where there was no login yet.
+fn parse(kept: &[u8]) -> Result<Option<Parsed<'_>>, StoreError> {
+    if kept.is_empty() {
+        return Ok(None);
+    }
+    let mut input = Input(kept);
+    let mut parse = || -> Option<Parsed<'_>> {
+        if input.byte().ok()? != VERSION {
+            return None;
+        }
+        let nonce = input.array().ok()?;
+        let wrapped = input.take(WRAPPED_LEN).ok()?;
+        if input.0.is_empty() {
+            return Some(Parsed { nonce, wrapped, verifier: None });
+        }
+        let head = input.0.get(..12 + SALT_LEN)?;
+        let cost = Cost::from_bytes(input.array().ok()?)?;
+        let salt = input.array().ok()?;
+        let sealed = input.rest();
+        let verifier = Verifier { head, cost, salt, sealed };
+        (sealed.len() == NONCE_LEN + 32 + 16).then_some(Parsed { nonce, wrapped, verifier: Some(verifier) })
+    };
+    parse().map(Some).ok_or_else(malformed)
+}
+
+/// A CK_ULONG as it lies in memory.
+pub(super) fn number(value: u64) -> Vec<u8> {
+    value.to_ne_bytes().to_vec()
+}

@@ -1,0 +1,249 @@
+//! One vendor's library in this process: when it is initialised, who did that, and the gate that every call passes.
+//!
+//! fork(2) and repairs need the library to themselves. They shut the gate, wait until nobody is inside, and leave it
+//! finalised if it was we who initialised it; whoever comes next initialises it again and finds a new epoch, in which
+//! no handle of an earlier one is worth anything.
+
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use cryptoki_sys as ck;
+
+use super::{
+    device::{Device, Devices},
+    raw::{Raw, Rv},
+    selector::Selector,
+};
+
+thread_local! {
+    static URGENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f`, whose calls are not held back by a fork under way: they are made from inside another gate, which the fork
+/// is waiting for as well. Each store shuts that one first and the library after it.
+pub(super) fn urgently<T>(f: impl FnOnce() -> T) -> T {
+    struct Back(bool);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            URGENT.set(self.0);
+        }
+    }
+    let _back = Back(URGENT.replace(true));
+    f()
+}
+
+/// How long fork(2) waits for calls inside, as the gate of sealed stores does.
+const FORK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The libraries of one run of the module, so that two slots over one library share it.
+#[derive(Debug, Default)]
+pub struct Libraries(Mutex<Vec<Arc<Library>>>);
+
+impl Libraries {
+    /// The library of a file. Nothing is loaded yet.
+    pub(super) fn library(&self, path: &Path) -> Arc<Library> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = all.iter().find(|library| library.path == path) {
+            return found.clone();
+        }
+        let library = Arc::new(Library {
+            path: path.to_owned(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            devices: Mutex::default(),
+        });
+        all.push(library.clone());
+        library
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    raw: Option<Raw>,
+    /// Whether the library is initialised as far as we know.
+    running: bool,
+    /// Whether that was our doing, so that finalising it is ours as well.
+    ours: bool,
+    /// Grows with every initialisation.
+    epoch: u64,
+    inside: usize,
+    /// Forks under way.
+    forks: u32,
+    /// Somebody has the library to himself, or waits for that.
+    alone: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Library {
+    path: PathBuf,
+    state: Mutex<State>,
+    changed: Condvar,
+    devices: Devices,
+}
+
+/// A call inside the gate.
+#[derive(Debug)]
+pub(super) struct Inside<'a> {
+    library: &'a Library,
+    pub(super) raw: Raw,
+    pub(super) epoch: u64,
+}
+
+/// Why there is nothing to call.
+#[derive(Debug)]
+pub(super) enum Absent {
+    /// dlopen(3) or the library's function list failed.
+    NotLoaded(String),
+    /// C_Initialize failed.
+    NotInitialized(Rv),
+}
+
+impl Library {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The device of a selector: two slots over one token share its login.
+    pub(super) fn device(
+        self: &Arc<Self>,
+        selector: &Selector,
+        make: impl FnOnce(Arc<Self>) -> Device,
+    ) -> Arc<Device> {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        devices.retain(|device| device.strong_count() > 0);
+        let known = devices.iter().filter_map(Weak::upgrade).find(|device| device.is_for(selector));
+        known.unwrap_or_else(|| {
+            let device = Arc::new(make(self.clone()));
+            devices.push(Arc::downgrade(&device));
+            device
+        })
+    }
+
+    /// [`Library::shut`], after every device of the library has closed its sessions.
+    pub(super) fn shut_all(&self) {
+        let devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let devices: Vec<_> = devices.iter().filter_map(Weak::upgrade).collect();
+        self.shut(|raw| devices.iter().for_each(|device| device.leave(raw)));
+    }
+
+    /// Enters; waits while a fork or a repair is under way. Loads and initialises the library where that has not been
+    /// done. A thread that is inside must not enter again.
+    pub(super) fn enter(&self) -> Result<Inside<'_>, Absent> {
+        let mut state = self.state();
+        while (state.forks > 0 && !URGENT.get()) || state.alone {
+            state = self.wait(state);
+        }
+        let raw = match state.raw {
+            Some(raw) => raw,
+            None => *state.raw.insert(Raw::load(&self.path).map_err(Absent::NotLoaded)?),
+        };
+        if !state.running {
+            match raw.initialize() {
+                Ok(()) => state.ours = true,
+                // The application uses it as well, and is the one who finalises it.
+                Err(Rv(ck::CKR_CRYPTOKI_ALREADY_INITIALIZED)) => state.ours = false,
+                Err(rv) => return Err(Absent::NotInitialized(rv)),
+            }
+            state.running = true;
+            state.epoch += 1;
+        }
+        state.inside += 1;
+        Ok(Inside { library: self, raw, epoch: state.epoch })
+    }
+
+    /// Runs `f` while nobody is inside.
+    pub(super) fn alone<T>(&self, f: impl FnOnce() -> T) -> T {
+        let mut state = self.state();
+        while (state.forks > 0 && !URGENT.get()) || state.alone {
+            state = self.wait(state);
+        }
+        state.alone = true;
+        while state.inside > 0 {
+            state = self.wait(state);
+        }
+        drop(state);
+        let result = f();
+        self.state().alone = false;
+        self.changed.notify_all();
+        result
+    }
+
+    /// Stops what `epoch` began, so that whoever enters next begins anew; nothing where somebody else was faster. Call
+    /// with the library to oneself.
+    pub(super) fn stop(&self, epoch: u64) {
+        let mut state = self.state();
+        if state.epoch == epoch {
+            stop(&mut state);
+        }
+    }
+
+    /// The library itself and the epoch that it is in, without entering. Call with the library to oneself.
+    pub(super) fn running(&self) -> Option<(Raw, u64)> {
+        let state = self.state();
+        state.raw.filter(|_| state.running).map(|raw| (raw, state.epoch))
+    }
+
+    /// Shuts the gate for fork(2), waits until nobody is inside, runs `last` and stops the library, so that a child
+    /// inherits nothing that is open or logged in. Calls that take longer than [`FORK_TIMEOUT`] are not waited for.
+    fn shut(&self, last: impl FnOnce(Raw)) {
+        let start = Instant::now();
+        let mut state = self.state();
+        state.forks += 1;
+        while state.inside > 0 || state.alone {
+            let Some(left) = FORK_TIMEOUT.checked_sub(start.elapsed()) else { return };
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if let Some(raw) = state.raw.filter(|_| state.running) {
+            last(raw);
+            stop(&mut state);
+        }
+    }
+
+    /// Opens the gate again.
+    pub(super) fn reopen(&self) {
+        let mut state = self.state();
+        state.forks = state.forks.saturating_sub(1);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements, so a panic elsewhere has not harmed it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the application has begun stays; only our view of it ends.
+fn stop(state: &mut State) {
+    if let Some(raw) = state.raw.filter(|_| state.running && state.ours) {
+        // A library that cannot be finalised any more is as good as finalised.
+        let _ = raw.finalize();
+    }
+    state.running = false;
+    state.ours = false;
+}
+
+impl Drop for Library {
+    fn drop(&mut self) {
+        stop(&mut self.state());
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        let mut state = self.library.state();
+        state.inside -= 1;
+        if state.inside == 0 && (state.forks > 0 || state.alone) {
+            drop(state);
+            self.library.changed.notify_all();
+        }
+    }
+}

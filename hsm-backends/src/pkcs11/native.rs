@@ -1,0 +1,552 @@
+//! Keys that live in the HSM: made there, found again there, and signing there.
+//!
+//! A key is found by class, type, CKA_LABEL and CKA_ID, and believed only after it has signed something that the
+//! public key on record verifies. So a key that was renamed in the HSM is still found, and one that was put in its
+//! place is not.
+
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use algorithms::{
+    Algorithm, PublicKey, SecretBytes, Signing, digest::Hash, ecdsa::Curve, ed25519, ml_dsa, rsa,
+};
+use cryptoki_sys as ck;
+
+use super::{
+    device::{Device, Failure, Session},
+    keeper::number,
+    raw::{Mechanism, Parameter, Rv, Template},
+};
+use crate::{DeviceKey, KeySpec, Place, PrivateKey, SecretPart, StoreError};
+
+/// CKA_LABEL of a key pair between its generation and the commit of its objects.
+pub(super) const UNFINISHED: &[u8] = b"Trellis: not finished";
+/// The first byte of a locator.
+const LOCATOR_VERSION: u8 = 1;
+
+/// A private key in the HSM.
+#[derive(Debug)]
+pub(super) struct NativeKey {
+    device: Arc<Device>,
+    public: PublicKey,
+    locator: Vec<u8>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    label: Vec<u8>,
+    id: Vec<u8>,
+    /// The handle, and the turn of the device in which it was worth something.
+    found: Option<(u64, ck::CK_OBJECT_HANDLE)>,
+    /// Not kept yet: it goes when the value does.
+    unfinished: bool,
+}
+
+impl NativeKey {
+    /// Makes a key pair in the HSM.
+    pub(super) fn generate(device: &Arc<Device>, spec: &KeySpec) -> Result<Self, StoreError> {
+        let (mechanism, mut public, key_type) = generation(spec).ok_or(StoreError::Unsupported)?;
+        let id = algorithms::random::array::<16>()?.to_vec();
+        let (yes, no) = (vec![ck::CK_TRUE], vec![ck::CK_FALSE]);
+        let common = [
+            (ck::CKA_KEY_TYPE, number(key_type)),
+            (ck::CKA_TOKEN, yes.clone()),
+            (ck::CKA_LABEL, UNFINISHED.to_vec()),
+            (ck::CKA_ID, id.clone()),
+        ];
+        public.extend(common.clone());
+        public.extend([
+            (ck::CKA_CLASS, number(ck::CKO_PUBLIC_KEY)),
+            (ck::CKA_PRIVATE, no.clone()),
+            (ck::CKA_VERIFY, yes.clone()),
+        ]);
+        let mut private: Template = common.into();
+        private.extend([
+            (ck::CKA_CLASS, number(ck::CKO_PRIVATE_KEY)),
+            (ck::CKA_PRIVATE, yes.clone()),
+            (ck::CKA_SENSITIVE, yes.clone()),
+            (ck::CKA_EXTRACTABLE, no),
+            (ck::CKA_SIGN, yes),
+        ]);
+        let made = device
+            .call(|session| {
+                let plain = Mechanism::plain(mechanism);
+                let (public, private) =
+                    session.raw.generate_key_pair(session.handle, plain, &public, &private)?;
+                Ok((public_of(session, public)?, session.turn, private))
+            })
+            .map_err(|failure| failure.of(device, "C_GenerateKeyPair"))?;
+        let (found, turn, handle) = made;
+        let public = found
+            .ok_or_else(|| StoreError::Device(format!("{} made a public key that is none", device.name())))?;
+        let state = State { label: UNFINISHED.to_vec(), id, found: Some((turn, handle)), unfinished: true };
+        let key = Self::new(device, public, state)?;
+        match key.device.call(|session| key.proves(session, handle)) {
+            Ok(true) => Ok(key),
+            Ok(false) => Err(algorithms::Error::PairwiseCheckFailed.into()),
+            Err(failure) => Err(failure.of(device, "C_Sign")),
+        }
+    }
+
+    /// A key that is kept under these names.
+    pub(super) fn kept(
+        device: &Arc<Device>,
+        public: PublicKey,
+        label: &[u8],
+        id: &[u8],
+    ) -> Result<Self, StoreError> {
+        let state = State { label: label.to_vec(), id: id.to_vec(), found: None, unfinished: false };
+        Self::new(device, public, state)
+    }
+
+    /// The key that a locator names, kept under these names.
+    pub(super) fn located(
+        device: &Arc<Device>,
+        locator: &[u8],
+        label: &[u8],
+        id: &[u8],
+    ) -> Result<Self, StoreError> {
+        let public = match locator.split_first() {
+            Some((&LOCATOR_VERSION, spki)) => PublicKey::from_spki(spki).ok(),
+            _ => None,
+        };
+        let damaged =
+            || StoreError::Damaged("where a key is in the HSM is malformed; restore a backup".into());
+        Self::kept(device, public.ok_or_else(damaged)?, label, id)
+    }
+
+    fn new(device: &Arc<Device>, public: PublicKey, state: State) -> Result<Self, StoreError> {
+        let mut locator = vec![LOCATOR_VERSION];
+        locator.extend(public.to_spki()?);
+        Ok(Self { device: device.clone(), public, locator, state: Mutex::new(state) })
+    }
+
+    /// Its handle in this session; CKR_KEY_HANDLE_INVALID where the HSM has it no more.
+    fn handle(&self, session: &Session) -> Result<ck::CK_OBJECT_HANDLE, Rv> {
+        let mut state = self.state();
+        if let Some((turn, handle)) = state.found
+            && turn == session.turn
+        {
+            return Ok(handle);
+        }
+        let class = (ck::CKA_CLASS, number(ck::CKO_PRIVATE_KEY));
+        let key_type = (ck::CKA_KEY_TYPE, number(key_type(self.public.algorithm())));
+        let named: Template = vec![
+            class.clone(),
+            key_type.clone(),
+            (ck::CKA_LABEL, state.label.clone()),
+            (ck::CKA_ID, state.id.clone()),
+        ];
+        for template in [named, vec![class, key_type]] {
+            for handle in session.raw.find(session.handle, &template)? {
+                if self.proves(session, handle)? {
+                    state.found = Some((session.turn, handle));
+                    return Ok(handle);
+                }
+            }
+        }
+        Err(Rv(ck::CKR_KEY_HANDLE_INVALID))
+    }
+
+    /// Whether an object of the HSM is this key.
+    fn proves(&self, session: &Session, handle: ck::CK_OBJECT_HANDLE) -> Result<bool, Rv> {
+        let challenge = algorithms::random::array::<32>().map_err(|_| Rv(ck::CKR_GENERAL_ERROR))?;
+        let signing = match self.public.algorithm() {
+            Algorithm::MlDsa(_) => Signing::MlDsa {
+                input: ml_dsa::Input::Message { context: &[], message: &challenge },
+                hedging: ml_dsa::Hedging::Hedged,
+            },
+            Algorithm::Ed25519 => Signing::Ed25519(ed25519::Input::Pure(&challenge)),
+            Algorithm::Ecdsa(_) => Signing::Ecdsa { digest: &challenge },
+            Algorithm::Rsa => Signing::Rsa(rsa::Padding::Pkcs1 { hash: Hash::Sha256, digest: &challenge }),
+        };
+        let Some(way) = self.way(signing) else { return Ok(false) };
+        match way.sign(session, handle) {
+            Ok(signature) => Ok(self.public.verify(signing, &signature).is_ok()),
+            // Another key: of another size, or not made for signing.
+            Err(Rv(
+                ck::CKR_KEY_FUNCTION_NOT_PERMITTED
+                | ck::CKR_KEY_TYPE_INCONSISTENT
+                | ck::CKR_KEY_SIZE_RANGE
+                | ck::CKR_BUFFER_TOO_SMALL
+                | ck::CKR_DATA_LEN_RANGE
+                | ck::CKR_KEY_HANDLE_INVALID
+                | ck::CKR_OBJECT_HANDLE_INVALID,
+            )) => Ok(false),
+            Err(rv) => Err(rv),
+        }
+    }
+
+    fn way<'a>(&self, signing: Signing<'a>) -> Option<Way<'a>> {
+        Way::new(&self.public, signing)
+    }
+
+    /// Runs `f` with the key's handle; once more where the handle turns out to be stale.
+    fn with_handle<T>(
+        &self,
+        mut f: impl FnMut(&Session, ck::CK_OBJECT_HANDLE) -> Result<T, Rv>,
+    ) -> Result<T, Failure> {
+        let mut attempt = || self.device.call(|session| f(session, self.handle(session)?));
+        match attempt() {
+            Err(Failure::Said(Rv(ck::CKR_KEY_HANDLE_INVALID | ck::CKR_OBJECT_HANDLE_INVALID))) => {
+                self.state().found = None;
+                self.device.check_login()?;
+                attempt()
+            }
+            done => done,
+        }
+    }
+
+    fn failed(&self, failure: Failure, doing: &str) -> StoreError {
+        match failure {
+            Failure::Said(Rv(ck::CKR_KEY_HANDLE_INVALID | ck::CKR_OBJECT_HANDLE_INVALID)) => {
+                StoreError::Device(format!("{} does not have this key any more", self.device.name()))
+            }
+            failure => failure.of(&self.device, doing),
+        }
+    }
+
+    /// The public half in the HSM that was made with this key: the same names and the same key.
+    fn public_halves(
+        &self,
+        session: &Session,
+        names: (&[u8], &[u8]),
+    ) -> Result<Vec<ck::CK_OBJECT_HANDLE>, Rv> {
+        let template: Template = vec![
+            (ck::CKA_CLASS, number(ck::CKO_PUBLIC_KEY)),
+            (ck::CKA_KEY_TYPE, number(key_type(self.public.algorithm()))),
+            (ck::CKA_LABEL, names.0.to_vec()),
+            (ck::CKA_ID, names.1.to_vec()),
+        ];
+        let mut halves = Vec::new();
+        for handle in session.raw.find(session.handle, &template)? {
+            let spki = public_of(session, handle)?.and_then(|public| public.to_spki().ok());
+            if spki.as_deref() == Some(&self.locator[1..]) {
+                halves.push(handle);
+            }
+        }
+        Ok(halves)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn names(&self) -> (Vec<u8>, Vec<u8>) {
+        let state = self.state();
+        (state.label.clone(), state.id.clone())
+    }
+}
+
+impl PrivateKey for NativeKey {
+    fn sign(&self, signing: Signing<'_>) -> Result<Vec<u8>, StoreError> {
+        let way = self.way(signing).ok_or(StoreError::Unsupported)?;
+        let signature = self
+            .with_handle(|session, handle| way.sign(session, handle))
+            .map_err(|failure| self.failed(failure, "C_Sign"))?;
+        if way.verified {
+            // Some HSMs pass over a parameter that they do not know, and sign something else.
+            self.public.verify(signing, &signature).map_err(|_| StoreError::Unsupported)?;
+        }
+        Ok(signature)
+    }
+
+    fn public_key(&self) -> Result<PublicKey, StoreError> {
+        Ok(PublicKey::from_spki(&self.locator[1..])?)
+    }
+
+    fn ml_dsa_tr(&self) -> Option<&[u8; 64]> {
+        None
+    }
+
+    fn signs_mu_deterministically(&self) -> bool {
+        false
+    }
+
+    fn secret_part(&self, _: SecretPart) -> Result<Option<SecretBytes>, StoreError> {
+        Ok(None)
+    }
+
+    fn place(&self) -> Place {
+        Place::Device
+    }
+
+    fn device_key(&self) -> Option<&dyn DeviceKey> {
+        Some(self)
+    }
+}
+
+impl DeviceKey for NativeKey {
+    fn locator(&self) -> &[u8] {
+        &self.locator
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.state().unfinished
+    }
+
+    fn keep(&self, label: &[u8], id: &[u8]) -> Result<(), StoreError> {
+        let (old_label, old_id) = self.names();
+        if (old_label.as_slice(), old_id.as_slice()) == (label, id) {
+            return Ok(());
+        }
+        let names: Template = vec![(ck::CKA_LABEL, label.to_vec()), (ck::CKA_ID, id.to_vec())];
+        self.with_handle(|session, handle| {
+            session.raw.set_values(session.handle, handle, &names)?;
+            for half in self.public_halves(session, (&old_label, &old_id))? {
+                session.raw.set_values(session.handle, half, &names)?;
+            }
+            Ok(())
+        })
+        .map_err(|failure| self.failed(failure, "C_SetAttributeValue"))?;
+        let mut state = self.state();
+        (state.label, state.id, state.unfinished) = (label.to_vec(), id.to_vec(), false);
+        Ok(())
+    }
+
+    fn destroy(&self) -> Result<(), StoreError> {
+        let (label, id) = self.names();
+        let gone = self.with_handle(|session, handle| {
+            for half in self.public_halves(session, (&label, &id))? {
+                session.raw.destroy(session.handle, half)?;
+            }
+            session.raw.destroy(session.handle, handle)
+        });
+        self.state().unfinished = false;
+        match gone {
+            Ok(()) | Err(Failure::Said(Rv(ck::CKR_KEY_HANDLE_INVALID | ck::CKR_OBJECT_HANDLE_INVALID))) => {
+                Ok(())
+            }
+            Err(failure) => Err(failure.of(&self.device, "C_DestroyObject")),
+        }
+    }
+}
+
+/// A pair that nobody has kept.
+impl Drop for NativeKey {
+    fn drop(&mut self) {
+        if self.is_unfinished() {
+            // Without a device it stays there, under the name that says what it is.
+            let _ = self.destroy();
+        }
+    }
+}
+
+/// How something is signed at the HSM.
+struct Way<'a> {
+    mechanism: Mechanism<'a>,
+    data: Cow<'a, [u8]>,
+    most: usize,
+    /// Whether the signature is to be verified: the parameter is one that HSMs pass over.
+    verified: bool,
+}
+
+impl<'a> Way<'a> {
+    /// `None` where no mechanism of the standard signs that.
+    fn new(public: &PublicKey, signing: Signing<'a>) -> Option<Self> {
+        let whole = |kind, parameter, data: &'a [u8], most| Self {
+            mechanism: Mechanism { kind, parameter },
+            data: Cow::Borrowed(data),
+            most,
+            verified: !matches!(parameter, Parameter::None),
+        };
+        Some(match (public, signing) {
+            (PublicKey::Ed25519(_), Signing::Ed25519(input)) => match input {
+                ed25519::Input::Pure(message) => whole(ck::CKM_EDDSA, Parameter::None, message, 64),
+                ed25519::Input::Context { context, message } => {
+                    whole(ck::CKM_EDDSA, Parameter::Eddsa { prehashed: false, context }, message, 64)
+                }
+                // The HSM hashes the message itself, and here is only its digest.
+                ed25519::Input::Prehashed { .. } => return None,
+            },
+            (PublicKey::Ecdsa(key), Signing::Ecdsa { digest }) => {
+                let len = key.curve().field_len();
+                let digest = digest.get(..len).unwrap_or(digest);
+                whole(ck::CKM_ECDSA, Parameter::None, digest, 2 * len)
+            }
+            (PublicKey::Rsa(key), Signing::Rsa(padding)) => {
+                let most = key.modulus().len();
+                match padding {
+                    rsa::Padding::Pkcs1Raw(data) => whole(ck::CKM_RSA_PKCS, Parameter::None, data, most),
+                    rsa::Padding::Pkcs1 { hash, digest } => Self {
+                        data: Cow::Owned(digest_info(hash, digest)?),
+                        ..whole(ck::CKM_RSA_PKCS, Parameter::None, &[], most)
+                    },
+                    rsa::Padding::Pss { hash, mgf, salt_len, digest } => {
+                        let parameter =
+                            Parameter::Pss { hash: numbers(hash)?.0, mgf: numbers(mgf)?.1, salt_len };
+                        Self { verified: false, ..whole(ck::CKM_RSA_PKCS_PSS, parameter, digest, most) }
+                    }
+                }
+            }
+            (PublicKey::MlDsa(key), Signing::MlDsa { input, hedging }) => {
+                let hedge = match hedging {
+                    ml_dsa::Hedging::Hedged => ck::CKH_HEDGE_PREFERRED,
+                    ml_dsa::Hedging::Deterministic => ck::CKH_DETERMINISTIC_REQUIRED,
+                };
+                let most = key.parameter_set().signature_len();
+                match input {
+                    ml_dsa::Input::Message { context, message } => {
+                        whole(ck::CKM_ML_DSA, Parameter::MlDsa { hedge, context }, message, most)
+                    }
+                    ml_dsa::Input::Hash { context, hash, digest } => {
+                        let hash = numbers(hash)?.0;
+                        whole(
+                            ck::CKM_HASH_ML_DSA,
+                            Parameter::HashMlDsa { hedge, context, hash },
+                            digest,
+                            most,
+                        )
+                    }
+                    ml_dsa::Input::Mu(_) => return None,
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    fn sign(&self, session: &Session, handle: ck::CK_OBJECT_HANDLE) -> Result<Vec<u8>, Rv> {
+        session.raw.sign(session.handle, self.mechanism, handle, &self.data, self.most)
+    }
+}
+
+/// How a pair is generated: the mechanism, what the public template needs, the key type. `None` for what has none.
+fn generation(spec: &KeySpec) -> Option<(u64, Template, u64)> {
+    Some(match spec {
+        KeySpec::Pair(Algorithm::Ed25519) => (
+            ck::CKM_EC_EDWARDS_KEY_PAIR_GEN,
+            vec![(ck::CKA_EC_PARAMS, ED25519_OID.to_vec())],
+            ck::CKK_EC_EDWARDS,
+        ),
+        KeySpec::Pair(Algorithm::Ecdsa(curve)) => {
+            (ck::CKM_EC_KEY_PAIR_GEN, vec![(ck::CKA_EC_PARAMS, curve.oid_der().to_vec())], ck::CKK_EC)
+        }
+        KeySpec::Pair(Algorithm::MlDsa(set)) => {
+            (ck::CKM_ML_DSA_KEY_PAIR_GEN, vec![(ck::CKA_PARAMETER_SET, number(set.ckp()))], ck::CKK_ML_DSA)
+        }
+        KeySpec::Rsa { modulus_bits, public_exponent }
+            if rsa::MODULUS_BITS.contains(modulus_bits)
+                && modulus_bits % 8 == 0
+                && *public_exponent == [1, 0, 1] =>
+        {
+            let public = vec![
+                (ck::CKA_MODULUS_BITS, number(u64::from(*modulus_bits))),
+                (ck::CKA_PUBLIC_EXPONENT, public_exponent.clone()),
+            ];
+            (ck::CKM_RSA_PKCS_KEY_PAIR_GEN, public, ck::CKK_RSA)
+        }
+        _ => return None,
+    })
+}
+
+/// The mechanisms that a kind of key needs in the HSM: to be made, and to sign.
+pub(super) fn mechanisms(spec: &KeySpec) -> Option<(u64, u64)> {
+    let sign = match spec {
+        KeySpec::Pair(Algorithm::Ed25519) => ck::CKM_EDDSA,
+        KeySpec::Pair(Algorithm::Ecdsa(_)) => ck::CKM_ECDSA,
+        KeySpec::Pair(Algorithm::MlDsa(_)) => ck::CKM_ML_DSA,
+        KeySpec::Rsa { .. } => ck::CKM_RSA_PKCS,
+        _ => return None,
+    };
+    Some((generation(spec)?.0, sign))
+}
+
+/// CKK_* of an algorithm.
+fn key_type(algorithm: Algorithm) -> u64 {
+    match algorithm {
+        Algorithm::MlDsa(_) => ck::CKK_ML_DSA,
+        Algorithm::Ed25519 => ck::CKK_EC_EDWARDS,
+        Algorithm::Ecdsa(_) => ck::CKK_EC,
+        Algorithm::Rsa => ck::CKK_RSA,
+    }
+}
+
+const ED25519_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
+/// The name of the curve as PKCS#11 v3.0 had it first.
+const ED25519_NAME: &[u8] = b"\x13\x0cedwards25519";
+
+/// The public key of a public key object, or of an RSA private key; `None` where it is of no kind that is known here.
+pub(super) fn public_of(session: &Session, handle: ck::CK_OBJECT_HANDLE) -> Result<Option<PublicKey>, Rv> {
+    const KINDS: [ck::CK_ATTRIBUTE_TYPE; 6] = [
+        ck::CKA_KEY_TYPE,
+        ck::CKA_EC_PARAMS,
+        ck::CKA_EC_POINT,
+        ck::CKA_MODULUS,
+        ck::CKA_PUBLIC_EXPONENT,
+        ck::CKA_PARAMETER_SET,
+    ];
+    let values = session.raw.values(session.handle, handle, &KINDS)?;
+    let [key_type, params, point, modulus, exponent, set] = values.try_into().unwrap_or_default();
+    let as_number = |value: &Option<Vec<u8>>| value.as_deref().and_then(read_number);
+    Ok(match as_number(&key_type) {
+        Some(ck::CKK_RSA) => modulus
+            .zip(exponent)
+            .and_then(|(modulus, exponent)| rsa::PublicKey::from_components(&modulus, &exponent).ok())
+            .map(PublicKey::Rsa),
+        Some(ck::CKK_EC) => params.zip(point).and_then(|(params, point)| {
+            let curve = Curve::ALL.into_iter().find(|curve| curve.oid_der() == params)?;
+            let point = octets(&point).unwrap_or(&point);
+            ecdsa_point(curve, point)
+        }),
+        Some(ck::CKK_EC_EDWARDS) => params.zip(point).and_then(|(params, point)| {
+            let known = params == ED25519_OID || params == ED25519_NAME;
+            let point = octets(&point).unwrap_or(&point);
+            known.then(|| ed25519::PublicKey::from_bytes(point).ok().map(PublicKey::Ed25519)).flatten()
+        }),
+        Some(ck::CKK_ML_DSA) => {
+            let set = as_number(&set).and_then(ml_dsa::ParameterSet::from_ckp);
+            let value = session.raw.values(session.handle, handle, &[ck::CKA_VALUE])?.pop().flatten();
+            set.zip(value)
+                .and_then(|(set, value)| ml_dsa::PublicKey::from_bytes(set, &value).ok())
+                .map(PublicKey::MlDsa)
+        }
+        _ => None,
+    })
+}
+
+fn ecdsa_point(curve: Curve, point: &[u8]) -> Option<PublicKey> {
+    algorithms::ecdsa::PublicKey::from_bytes(curve, point).ok().map(PublicKey::Ecdsa)
+}
+
+/// The content of a DER OCTET STRING that is nothing else.
+fn octets(der: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = match der {
+        [0x04, 0x81, len, rest @ ..] => (*len, rest),
+        [0x04, len, rest @ ..] if *len < 0x80 => (*len, rest),
+        _ => return None,
+    };
+    (rest.len() == usize::from(len)).then_some(rest)
+}
+
+/// A CK_ULONG as it lies in memory.
+pub(super) fn read_number(bytes: &[u8]) -> Option<u64> {
+    Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+/// DigestInfo in DER (RFC 8017 section 9.2).
+fn digest_info(hash: Hash, digest: &[u8]) -> Option<Vec<u8>> {
+    let oid = hash.oid_der();
+    let algorithm_len = u8::try_from(oid.len() + 2).ok()?;
+    let digest_len = u8::try_from(digest.len()).ok().filter(|len| *len < 0x80)?;
+    let whole = algorithm_len.checked_add(digest_len)?.checked_add(4).filter(|len| *len < 0x80)?;
+    Some([&[0x30, whole, 0x30, algorithm_len], oid, &[0x05, 0x00, 0x04, digest_len], digest].concat())
+}
+
+/// CKM_* and CKG_MGF1_* of a hash.
+fn numbers(hash: Hash) -> Option<(u64, u64)> {
+    Some(match hash {
+        Hash::Sha1 => (ck::CKM_SHA_1, ck::CKG_MGF1_SHA1),
+        Hash::Sha224 => (ck::CKM_SHA224, ck::CKG_MGF1_SHA224),
+        Hash::Sha256 => (ck::CKM_SHA256, ck::CKG_MGF1_SHA256),
+        Hash::Sha384 => (ck::CKM_SHA384, ck::CKG_MGF1_SHA384),
+        Hash::Sha512 => (ck::CKM_SHA512, ck::CKG_MGF1_SHA512),
+        Hash::Sha3_224 => (ck::CKM_SHA3_224, ck::CKG_MGF1_SHA3_224),
+        Hash::Sha3_256 => (ck::CKM_SHA3_256, ck::CKG_MGF1_SHA3_256),
+        Hash::Sha3_384 => (ck::CKM_SHA3_384, ck::CKG_MGF1_SHA3_384),
+        Hash::Sha3_512 => (ck::CKM_SHA3_512, ck::CKG_MGF1_SHA3_512),
+        Hash::Shake128 | Hash::Shake256 => return None,
+    })
+}

@@ -1,0 +1,295 @@
+//! What a right PIN gives: the records of the sealed store and the HSM's own objects, as one.
+
+use std::{any::Any, sync::Arc};
+
+use cryptoki_sys as ck;
+
+use super::{device::Device, foreign::ForeignObjects, keeper::HsmKeeper, native::NativeKey};
+use crate::{
+    Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, Pin, PrivateKey, Record, RecordId, Role,
+    SecretKey, StoreError, Value, Vault, sealed::SealedVault,
+};
+
+/// Which keys are made in the HSM.
+#[derive(Debug, Clone)]
+pub(super) struct PassThrough {
+    /// CKM_* that the HSM has with CKF_SIGN or CKF_GENERATE_KEY_PAIR and the configuration allows.
+    pub(super) mechanisms: Vec<u64>,
+}
+
+impl PassThrough {
+    fn takes(&self, spec: &KeySpec) -> bool {
+        super::native::mechanisms(spec).is_some_and(|(generate, sign)| {
+            self.mechanisms.contains(&generate) && self.mechanisms.contains(&sign)
+        })
+    }
+}
+
+/// A room of the store over an HSM.
+#[derive(Debug)]
+pub(super) struct Pkcs11Vault {
+    device: Arc<Device>,
+    sealed: Option<SealedVault<HsmKeeper>>,
+    foreign: ForeignObjects,
+    role: Role,
+    pass_through: PassThrough,
+    /// The user's login at the HSM.
+    login: Option<u64>,
+    /// The security officer is logged in at the HSM only while he does something.
+    pub(super) so_pin: Option<Pin>,
+}
+
+impl Pkcs11Vault {
+    pub(super) fn new(
+        device: Arc<Device>,
+        sealed: SealedVault<HsmKeeper>,
+        role: Role,
+        pass_through: PassThrough,
+        login: Option<u64>,
+        so_pin: Option<Pin>,
+    ) -> Self {
+        let foreign = ForeignObjects::new(device.clone(), role == Role::User);
+        Self { device, sealed: Some(sealed), foreign, role, pass_through, login, so_pin }
+    }
+
+    pub(super) fn sealed(&self) -> &SealedVault<HsmKeeper> {
+        self.sealed.as_ref().expect("taken by drop alone")
+    }
+
+    /// A PIN that the HSM takes no more ends the login, as a token that was replaced does.
+    fn check(&self) -> Result<(), StoreError> {
+        match self.login {
+            Some(login) if self.device.has_refused(login) => Err(StoreError::TokenReplaced),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Pkcs11Vault {
+    fn drop(&mut self) {
+        // Keys that were made and not kept are destroyed while the login lasts.
+        self.sealed = None;
+        if let Some(login) = self.login {
+            self.device.release(login);
+        }
+    }
+}
+
+impl Objects for Pkcs11Vault {
+    fn find(&self, template: &Attributes) -> Result<Vec<RecordId>, StoreError> {
+        self.check()?;
+        find(self.sealed(), &self.foreign, template)
+    }
+
+    fn read(&self, id: RecordId) -> Result<Arc<Record>, StoreError> {
+        self.check()?;
+        match self.foreign.read(id) {
+            Some(record) => Ok(record),
+            None => self.sealed().read(id),
+        }
+    }
+
+    fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.check()?;
+        let keeper = self.sealed().keeper();
+        for change in &changes {
+            if let Change::Create { id, secret: Some(NewSecret::Private(key)), .. } = change
+                && key.device_key().is_some()
+            {
+                keeper.remember(*id, key);
+            }
+        }
+        let key_of = |id| keeper.open_key(id).or_else(|| self.sealed().private_key(id).ok());
+        commit(self.sealed(), &self.foreign, changes, key_of)
+    }
+}
+
+impl Vault for Pkcs11Vault {
+    fn role(&self) -> Role {
+        self.role
+    }
+
+    fn verify_pin(&self, pin: &Pin) -> Result<(), StoreError> {
+        let _turn = self.device.logins();
+        self.sealed().verify_pin(pin)
+    }
+
+    fn private_key(&self, id: RecordId) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        self.foreign.private_key(id).unwrap_or_else(|| self.sealed().private_key(id))
+    }
+
+    fn secret_key(&self, id: RecordId) -> Result<Arc<SecretKey>, StoreError> {
+        match self.foreign.read(id) {
+            // Its bytes do not leave the HSM.
+            Some(_) => Err(StoreError::Unsupported),
+            None => self.sealed().secret_key(id),
+        }
+    }
+
+    fn private_key_of(&self, record: &Record) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        let foreign = self.foreign.private_key(record.id);
+        foreign.unwrap_or_else(|| self.sealed().private_key_of(record))
+    }
+
+    fn secret_key_of(&self, record: &Record) -> Result<Arc<SecretKey>, StoreError> {
+        match self.foreign.read(record.id) {
+            Some(_) => Err(StoreError::Unsupported),
+            None => self.sealed().secret_key_of(record),
+        }
+    }
+
+    fn generate(&self, spec: &KeySpec) -> Result<NewSecret, StoreError> {
+        if self.role == Role::User && self.pass_through.takes(spec) {
+            match NativeKey::generate(&self.device, spec) {
+                Ok(key) => return Ok(NewSecret::Private(Arc::new(key))),
+                // A curve or a size that this HSM lacks: made here, then sealed by it.
+                Err(StoreError::Unsupported) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        NewSecret::generate(spec)
+    }
+
+    fn generate_for(&self, spec: &KeySpec, attributes: &Attributes) -> Result<NewSecret, StoreError> {
+        // What may leave cannot be a key that does not, and what anybody may destroy cannot be one that only the user
+        // can destroy.
+        let leaves = attributes.flag(ck::CKA_EXTRACTABLE)
+            || [ck::CKA_SENSITIVE, ck::CKA_PRIVATE]
+                .iter()
+                .any(|kind| attributes.value(*kind) == Some(&Value::Bool(false)));
+        if leaves { NewSecret::generate(spec) } else { self.generate(spec) }
+    }
+}
+
+/// Both kinds of objects, the store's first.
+pub(super) fn find(
+    sealed: &dyn Objects,
+    foreign: &ForeignObjects,
+    template: &Attributes,
+) -> Result<Vec<RecordId>, StoreError> {
+    let mut found = sealed.find(template)?;
+    found.extend(foreign.find(template, |attributes| is_ours(sealed, attributes))?);
+    Ok(found)
+}
+
+/// Whether a key of the HSM has a record here: one with the same public key, or a key without one that has the same
+/// names.
+fn is_ours(sealed: &dyn Objects, attributes: &Attributes) -> Result<bool, StoreError> {
+    let Some(spki) = attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) else { return Ok(false) };
+    let name = |attributes: &Attributes, kind| attributes.bytes(kind).unwrap_or_default().to_vec();
+    let (label, id) = (name(attributes, ck::CKA_LABEL), name(attributes, ck::CKA_ID));
+    for class in [ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY] {
+        for (kind, value) in [(ck::CKA_LABEL, &label), (ck::CKA_ID, &id)] {
+            // Found by the other one, or not named at all.
+            if kind == ck::CKA_ID && value.is_empty() {
+                continue;
+            }
+            let mut same = Attributes::new();
+            same.set(ck::CKA_CLASS, class);
+            same.set(kind, value.clone());
+            for found in sealed.find(&same)? {
+                let record = sealed.read(found)?;
+                let ours = match record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
+                    Some(theirs) => theirs == spki,
+                    None => {
+                        record.has_secret
+                            && name(&record.attributes, ck::CKA_LABEL) == label
+                            && name(&record.attributes, ck::CKA_ID) == id
+                    }
+                };
+                if ours {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Makes the changes: those of records in one transaction, then what follows from them in the HSM. Changes of the HSM's
+/// own objects come one by one, and not together with others.
+pub(super) fn commit(
+    sealed: &dyn Objects,
+    foreign: &ForeignObjects,
+    changes: Vec<Change>,
+    key_of: impl Fn(RecordId) -> Option<Arc<dyn PrivateKey>>,
+) -> Result<(), StoreError> {
+    let target = |change: &Change| match change {
+        Change::Create { .. } => None,
+        Change::Update { id, .. } | Change::Destroy { id } => foreign.read(*id).map(|_| *id),
+    };
+    if changes.iter().any(|change| target(change).is_some()) {
+        let [change] = &changes[..] else { return Err(StoreError::Unsupported) };
+        return match change {
+            Change::Update { id, version, attributes } => foreign.update(*id, *version, attributes),
+            Change::Destroy { id } => foreign.destroy(*id),
+            Change::Create { .. } => Err(StoreError::Unsupported),
+        };
+    }
+    let mut renamed = Vec::new();
+    let mut destroyed = Vec::new();
+    let mut created = Vec::new();
+    let mut halves = Vec::new();
+    let name = |attributes: &Attributes, kind| attributes.bytes(kind).unwrap_or_default().to_vec();
+    for change in &changes {
+        match change {
+            Change::Create { id, attributes, secret } => {
+                created.push(*id);
+                if let Some(NewSecret::Private(key)) = secret
+                    && key.device_key().is_some()
+                {
+                    renamed.push((
+                        key.clone(),
+                        name(attributes, ck::CKA_LABEL),
+                        name(attributes, ck::CKA_ID),
+                    ));
+                }
+            }
+            Change::Update { id, attributes, .. } => {
+                if let Some(key) = device_key(sealed, *id, &key_of) {
+                    renamed.push((key, name(attributes, ck::CKA_LABEL), name(attributes, ck::CKA_ID)));
+                }
+            }
+            Change::Destroy { id } => {
+                destroyed.extend(device_key(sealed, *id, &key_of));
+                if let Ok(record) = sealed.read(*id)
+                    && record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PUBLIC_KEY)
+                {
+                    halves.extend(record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO).map(<[u8]>::to_vec));
+                }
+            }
+        }
+    }
+    sealed.commit(changes)?;
+    for (key, label, id) in renamed {
+        let Some(key) = key.device_key() else { continue };
+        let made = key.is_unfinished();
+        if let Err(error) = key.keep(&label, &id)
+            && made
+        {
+            // A key that the HSM does not keep has no object either.
+            sealed.commit(created.into_iter().map(|id| Change::Destroy { id }).collect())?;
+            return Err(error);
+        }
+    }
+    for spki in halves {
+        foreign.destroy_public(&spki)?;
+    }
+    destroyed.iter().filter_map(|key| key.device_key()).try_for_each(DeviceKey::destroy)
+}
+
+/// The key in the HSM that belongs to a record.
+fn device_key(
+    sealed: &dyn Objects,
+    id: RecordId,
+    key_of: impl Fn(RecordId) -> Option<Arc<dyn PrivateKey>>,
+) -> Option<Arc<dyn PrivateKey>> {
+    let record = sealed.read(id).ok()?;
+    let private = record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY);
+    key_of(id).filter(|key| record.has_secret && private && key.device_key().is_some())
+}
+
+/// The vault of this store behind a door that may be another's.
+pub(super) fn ours(vault: &dyn Vault) -> Option<&Pkcs11Vault> {
+    (vault as &dyn Any).downcast_ref()
+}

@@ -1,0 +1,264 @@
+//! C_InitToken, C_InitPIN, C_SetPIN: each one transaction, so that it has happened or has not.
+
+use std::{any::Any, path::Path};
+
+use rusqlite::{Connection, params};
+
+use super::{
+    SealedStore, backup,
+    fault::Fault,
+    keeper::{Keeper, Kept},
+    pins::{self, PinRow, role_number},
+    pool::Call,
+    schema,
+    seal::TokenKey,
+    token::{self, Moment, Token},
+    vault::SealedVault,
+};
+use crate::{Admin, Pin, Role, StoreError, Vault};
+
+impl<K: Keeper> Admin for SealedStore<K> {
+    fn init_token(&self, so_pin: &Pin, label: &str) -> Result<(), StoreError> {
+        if label.len() > token::MAX_LABEL_LEN {
+            return Err(algorithms::Error::InputLength.into());
+        }
+        let mut call = self.pool.enter();
+        if call.files().check()?.is_some() {
+            let _lock = call.files().lock_for_login()?;
+            let judged =
+                pins::judge(&mut call, &*self.keeper, Role::SecurityOfficer, so_pin, self.pin_tries)?;
+            let fresh = Fresh::new(&*self.keeper, so_pin, label)?;
+            call.commit(|transaction| {
+                let current = token::moment(transaction)?;
+                if current.incarnation != judged.token.moment.incarnation {
+                    return Err(StoreError::TokenReplaced.into());
+                }
+                transaction.execute_batch("DELETE FROM record; DELETE FROM pin; DELETE FROM token;")?;
+                fresh.write(transaction, current.generation)?;
+                token::advance(transaction)
+            })?;
+            call.empty_log();
+            Ok(())
+        } else {
+            call.files().create_directory()?;
+            let _lock = call.files().lock_for_login()?;
+            if call.files().check()?.is_some() {
+                // Another process was faster; its SO PIN is not known to be ours.
+                return Err(StoreError::Changed);
+            }
+            self.create(&mut call, &Fresh::new(&*self.keeper, so_pin, label)?)
+        }
+    }
+
+    fn init_pin(&self, vault: &dyn Vault, new: &Pin) -> Result<(), StoreError> {
+        let vault = (vault as &dyn Any).downcast_ref::<SealedVault<K>>().ok_or(StoreError::Unsupported)?;
+        if vault.role() != Role::SecurityOfficer {
+            return Err(StoreError::Unsupported);
+        }
+        let (token, key) = vault.token_key();
+        let key = key.ok_or(StoreError::Unsupported)?;
+        let kept = Kept { role: Role::User, token_id: token.token_id };
+        let wrapped = self.keeper.keep(kept, key, new)?;
+        let mut call = self.pool.enter();
+        // A login or C_SetPIN under the old PIN that is half done must not meet the new row.
+        let _lock = call.files().lock_for_login()?;
+        call.write(|transaction| {
+            unreplaced(transaction, token)?;
+            PinRow { started: 0, cleared: 0, wrapped: wrapped.clone() }.store(transaction, Role::User)
+        })?;
+        call.empty_log();
+        Ok(())
+    }
+
+    fn set_pin(&self, role: Role, old: &Pin, new: &Pin) -> Result<(), StoreError> {
+        let mut call = self.pool.enter();
+        let _lock = call.files().lock_for_login()?;
+        let opened = pins::judge(&mut call, &*self.keeper, role, old, self.pin_tries)?;
+        let key = opened.key.as_ref().ok_or(StoreError::Unsupported)?;
+        let wrapped = self.keeper.keep(Kept { role, token_id: opened.token.token_id }, key, new)?;
+        call.write(|transaction| {
+            unreplaced(transaction, &opened.token)?;
+            transaction.execute(
+                "UPDATE pin SET wrapped = ?1 WHERE role = ?2",
+                params![wrapped, role_number(role)],
+            )?;
+            Ok(())
+        })?;
+        call.empty_log();
+        Ok(())
+    }
+
+    fn backup(&self, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
+        backup::write(&mut self.pool.enter(), &*self.keeper, path, passphrase)
+    }
+
+    fn restore(&self, path: &Path, passphrase: &Pin, replace: bool) -> Result<(), StoreError> {
+        backup::restore(&mut self.pool.enter(), &*self.keeper, path, passphrase, replace)
+    }
+}
+
+impl<K: Keeper> SealedStore<K> {
+    /// Makes the database beside its place and puts it there whole.
+    fn create(&self, call: &mut Call<'_>, fresh: &Fresh) -> Result<(), StoreError> {
+        let files = call.files();
+        let scratch = files.scratch()?;
+        let make = || -> Result<(), Fault> {
+            let mut sql = Connection::open(scratch.path())?;
+            schema::configure(&sql)?;
+            let transaction = sql.transaction()?;
+            schema::create(&transaction)?;
+            fresh.write(&transaction, token::first_generation()?)?;
+            transaction.commit()?;
+            // Last, so that the log holds nothing when the file moves away from it.
+            schema::use_log(&sql)
+        };
+        make().map_err(|fault| fault.into_store_error(files))?;
+        files.install(scratch)?;
+        // The first commit settles the change counter of the new database.
+        call.commit(token::advance)
+    }
+}
+
+/// What a store does whose device, and not this file, makes tokens and PINs.
+impl<K: Keeper> SealedStore<K> {
+    /// Whether there is a database.
+    pub(crate) fn exists(&self) -> Result<bool, StoreError> {
+        Ok(self.pool.enter().files().check()?.is_some())
+    }
+
+    /// Makes the database of a token that the device has and the disk does not, and the rows of PINs that the device
+    /// has. What is there stays.
+    pub(crate) fn adopt(&self, label: &str, roles: &[Role]) -> Result<(), StoreError> {
+        let mut call = self.pool.enter();
+        call.files().create_directory()?;
+        let _lock = call.files().lock_for_login()?;
+        if call.files().check()?.is_none() {
+            self.create(&mut call, &Fresh::of_device(label)?)?;
+        }
+        call.write(|transaction| {
+            for role in roles {
+                if PinRow::load(transaction, *role)?.is_none() {
+                    PinRow { started: 0, cleared: 0, wrapped: Vec::new() }.store(transaction, *role)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// C_InitToken: the security officer's PIN is counted and judged, `device` makes the token anew, and every record
+    /// goes.
+    pub(crate) fn erase(
+        &self,
+        so_pin: &Pin,
+        label: &str,
+        device: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut call = self.pool.enter();
+        let _lock = call.files().lock_for_login()?;
+        pins::judge(&mut call, &*self.keeper, Role::SecurityOfficer, so_pin, self.pin_tries)?;
+        device()?;
+        Self::begin_anew(&mut call, label)
+    }
+
+    /// [`SealedStore::erase`] where there is no officer any more: the device has been erased by other means.
+    pub(crate) fn erase_unjudged(&self, label: &str) -> Result<(), StoreError> {
+        let mut call = self.pool.enter();
+        let _lock = call.files().lock_for_login()?;
+        Self::begin_anew(&mut call, label)
+    }
+
+    /// Whether the token is still the one that a vault was opened of.
+    pub(crate) fn check_current(&self, vault: &SealedVault<K>) -> Result<(), StoreError> {
+        self.pool.enter().read(|sql| unreplaced(sql, vault.token_key().0))
+    }
+
+    fn begin_anew(call: &mut Call<'_>, label: &str) -> Result<(), StoreError> {
+        let fresh = Fresh::of_device(label)?;
+        call.commit(|transaction| {
+            let current = token::moment(transaction)?;
+            transaction.execute_batch("DELETE FROM record; DELETE FROM pin; DELETE FROM token;")?;
+            fresh.write(transaction, current.generation)?;
+            token::advance(transaction)
+        })?;
+        call.empty_log();
+        Ok(())
+    }
+
+    /// C_InitPIN, after the device has done it: the count begins anew. What is kept of the key stays.
+    pub(crate) fn forgive_user(
+        &self,
+        vault: &SealedVault<K>,
+        kept: impl Fn(&[u8]) -> Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let (token, _) = vault.token_key();
+        let mut call = self.pool.enter();
+        let _lock = call.files().lock_for_login()?;
+        call.write(|transaction| {
+            unreplaced(transaction, token)?;
+            let old = PinRow::load(transaction, Role::User)?.map(|row| row.wrapped).unwrap_or_default();
+            PinRow { started: 0, cleared: 0, wrapped: kept(&old) }.store(transaction, Role::User)
+        })
+    }
+
+    /// C_SetPIN: `old` is counted and judged, `device` changes the PIN, and what it gives is kept from now on.
+    pub(crate) fn change_pin(
+        &self,
+        role: Role,
+        old: &Pin,
+        device: impl FnOnce(Kept, Option<&TokenKey>) -> Result<Vec<u8>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut call = self.pool.enter();
+        let _lock = call.files().lock_for_login()?;
+        let opened = pins::judge(&mut call, &*self.keeper, role, old, self.pin_tries)?;
+        let kept = Kept { role, token_id: opened.token.token_id };
+        let wrapped = device(kept, opened.key.as_ref())?;
+        call.write(|transaction| {
+            unreplaced(transaction, &opened.token)?;
+            transaction.execute(
+                "UPDATE pin SET wrapped = ?1 WHERE role = ?2",
+                params![wrapped, role_number(role)],
+            )?;
+            Ok(())
+        })
+    }
+}
+
+/// A token that is about to be: its names, its key and the SO's PIN.
+struct Fresh {
+    token: Token,
+    so: Vec<u8>,
+}
+
+impl Fresh {
+    fn new(keeper: &impl Keeper, so_pin: &Pin, label: &str) -> Result<Self, StoreError> {
+        let token_id = algorithms::random::array()?;
+        let key = TokenKey::generate()?;
+        let so = keeper.keep(Kept { role: Role::SecurityOfficer, token_id }, &key, so_pin)?;
+        let moment = Moment { incarnation: algorithms::random::array()?, generation: 0 };
+        Ok(Self { token: Token { token_id, moment, label: label.to_owned() }, so })
+    }
+
+    /// A token whose PINs and key its device has.
+    fn of_device(label: &str) -> Result<Self, StoreError> {
+        let moment = Moment { incarnation: algorithms::random::array()?, generation: 0 };
+        Ok(Self {
+            token: Token { token_id: algorithms::random::array()?, moment, label: label.to_owned() },
+            so: Vec::new(),
+        })
+    }
+
+    fn write(&self, sql: &Connection, generation: i64) -> Result<(), Fault> {
+        let mut token = self.token.clone();
+        token.moment.generation = generation;
+        token::replace(sql, &token)?;
+        PinRow { started: 0, cleared: 0, wrapped: self.so.clone() }.store(sql, Role::SecurityOfficer)
+    }
+}
+
+fn unreplaced(sql: &Connection, token: &Token) -> Result<(), Fault> {
+    if token::moment(sql)?.incarnation == token.moment.incarnation {
+        Ok(())
+    } else {
+        Err(StoreError::TokenReplaced.into())
+    }
+}

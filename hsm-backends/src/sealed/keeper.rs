@@ -1,0 +1,61 @@
+//! The one thing in which sealed stores differ: who judges a PIN and gives the token key.
+
+use std::{fmt::Debug, sync::Arc};
+
+use super::{seal::TokenKey, token::Name};
+use crate::{Pin, PinState, PrivateKey, Record, Role, StoreError};
+
+/// Where a token key is kept: it opens nowhere else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept {
+    pub(crate) role: Role,
+    pub(crate) token_id: Name,
+}
+
+/// What a right PIN gives.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// `None` where the role needs no key.
+    pub(crate) key: Option<TokenKey>,
+    /// What is to stand in the row from now on, where that has changed.
+    pub(crate) anew: Option<Vec<u8>>,
+}
+
+/// Keeps the token key of a sealed store for whoever has the PIN. The store itself counts tries, durably and before
+/// it asks, holds a lock that all processes share, and writes what it is given into the `pin` row of the role; all
+/// that a keeper knows beyond that (a PIN's hash, a TPM's policy, a key in an HSM) is its own.
+pub(crate) trait Keeper: Debug + Send + Sync + 'static {
+    /// CK_TOKEN_INFO.model.
+    const MODEL: &'static str;
+
+    /// Puts the token key away for a role under a new PIN. The result opens by [`Keeper::judge`] with that PIN, at
+    /// this place, alone.
+    fn keep(&self, place: Kept, key: &TokenKey, pin: &Pin) -> Result<Vec<u8>, StoreError>;
+
+    /// Judges a PIN; `None` when it is another.
+    fn judge(&self, place: Kept, kept: &[u8], pin: &Pin) -> Result<Option<Judged>, StoreError>;
+
+    /// Whether what a row holds is well formed, as far as can be told without the PIN.
+    fn check(&self, role: Role, kept: &[u8]) -> Result<(), StoreError>;
+
+    /// A key that does not leave the keeper's device, by what a record holds of it.
+    fn device_key(&self, _: &Record, _locator: &[u8]) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        Err(StoreError::Unsupported)
+    }
+
+    /// What the keeper's own device says of a PIN. The worse of this and the store's count is what is told.
+    fn pin_state(&self, _: Role) -> PinState {
+        PinState::Good
+    }
+}
+
+/// What a view asks a keeper for.
+pub(super) trait DeviceKeys: Debug + Send + Sync {
+    fn open_device_key(&self, record: &Record, locator: &[u8]) -> Result<Arc<dyn PrivateKey>, StoreError>;
+}
+
+impl<K: Keeper> DeviceKeys for K {
+    fn open_device_key(&self, record: &Record, locator: &[u8]) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        self.device_key(record, locator)
+    }
+}

@@ -1,0 +1,131 @@
+//! A store of sealed records: one SQLite database in a directory of the user's, its private records sealed under a
+//! token key. docs/formats.md has every byte.
+//!
+//! Nothing here knows where the token key comes from: that is the [`Keeper`]'s matter, and the one thing in which the
+//! stores that share this differ.
+
+mod admin;
+mod backup;
+mod cache;
+mod cost;
+mod counter;
+mod fault;
+mod files;
+mod keeper;
+mod pins;
+mod pool;
+mod rows;
+mod schema;
+mod seal;
+mod token;
+mod vault;
+mod view;
+
+use std::{path::Path, sync::Arc};
+
+use crate::{Admin, Description, KeyStore, Objects, Pin, PinState, Role, StoreError, Vault};
+use files::Files;
+use pins::PinRow;
+use pool::Pool;
+use view::View;
+
+pub(crate) use cost::Cost;
+pub(crate) use keeper::{Judged, Keeper, Kept};
+pub(crate) use pins::role_number;
+pub(crate) use seal::{TokenKey, derive, open, seal};
+pub(crate) use vault::SealedVault;
+
+/// A token in a directory of the user's.
+#[derive(Debug)]
+pub(crate) struct SealedStore<K> {
+    pool: Arc<Pool>,
+    keeper: Arc<K>,
+    pin_tries: u32,
+    public: View,
+}
+
+impl<K: Keeper> SealedStore<K> {
+    /// Names the directory; nothing is opened, read or made before the first call.
+    pub(crate) fn new(directory: &Path, pin_tries: u32, keeper: K) -> Self {
+        let pool = Arc::new(Pool::new(Files::new(directory)));
+        let public = View::public(pool.clone());
+        Self { pool, keeper: Arc::new(keeper), pin_tries: pin_tries.max(1), public }
+    }
+
+    /// Who judges its PINs.
+    pub(crate) fn keeper(&self) -> &K {
+        &self.keeper
+    }
+
+    /// Opens the door.
+    pub(crate) fn open(&self, role: Role, pin: &Pin) -> Result<SealedVault<K>, StoreError> {
+        let mut call = self.pool.enter();
+        let opened = {
+            let _lock = call.files().lock_for_login()?;
+            pins::judge(&mut call, &*self.keeper, role, pin, self.pin_tries)?
+        };
+        drop(call);
+        SealedVault::new(self.pool.clone(), self.keeper.clone(), role, opened, self.pin_tries)
+    }
+}
+
+impl<K: Keeper> KeyStore for SealedStore<K> {
+    fn description(&self) -> Result<Description, StoreError> {
+        let mut call = self.pool.enter();
+        let read = call.read(|sql| {
+            let token = token::load(sql)?;
+            Ok((token, PinRow::load(sql, Role::User)?, PinRow::load(sql, Role::SecurityOfficer)?))
+        });
+        let state = |row: &Option<PinRow>, role| {
+            let counted = row.as_ref().map_or(PinState::Good, |row| row.state(self.pin_tries));
+            counted.max(self.keeper.pin_state(role))
+        };
+        match read {
+            Ok((token, user, so)) => Ok(Description {
+                initialized: true,
+                serial: token.serial(),
+                label: token.label,
+                model: K::MODEL,
+                user_pin_initialized: user.is_some(),
+                user_pin: state(&user, Role::User),
+                so_pin: state(&so, Role::SecurityOfficer),
+                write_protected: call.is_read_only()?,
+            }),
+            Err(StoreError::TokenNotInitialized) => Ok(Description {
+                initialized: false,
+                label: String::new(),
+                serial: String::new(),
+                model: K::MODEL,
+                user_pin_initialized: false,
+                user_pin: PinState::Good,
+                so_pin: PinState::Good,
+                write_protected: false,
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn obstacle(&self) -> Option<StoreError> {
+        self.pool.enter().files().obstacle()
+    }
+
+    fn public(&self) -> &dyn Objects {
+        &self.public
+    }
+
+    fn unlock(&self, role: Role, pin: &Pin) -> Result<Box<dyn Vault>, StoreError> {
+        Ok(Box::new(self.open(role, pin)?))
+    }
+
+    fn admin(&self) -> Option<&dyn Admin> {
+        Some(self)
+    }
+
+    fn before_fork(&self) {
+        self.pool.shut();
+    }
+
+    fn after_fork(&self) {
+        self.pool.reopen();
+    }
+}
