@@ -158,12 +158,13 @@ fn write(level: Level, message: fmt::Arguments<'_>) {
     }
 }
 
+/// Not to wait for a reader: a FIFO without one is an error, and one that is full loses the message.
 fn open(path: &Path) -> std::io::Result<std::fs::File> {
     std::fs::OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
         .open(path)
 }
 
@@ -191,6 +192,14 @@ fn timestamp(now: SystemTime) -> String {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_fifo_that_nobody_reads_keeps_nobody_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(open(&path).is_err());
+    }
 
     #[test]
     fn settings() {
