@@ -442,12 +442,17 @@ impl Device {
             return Ok(slot);
         }
         let mut fitting = Vec::new();
+        let mut blanks = Vec::new();
         for slot in inside.raw.slots(true)? {
             let Ok(token) = inside.raw.token_info(slot) else { continue };
             let blank = token.flags & ck::CKF_TOKEN_INITIALIZED == 0;
-            if self.selector.fits(slot, &token) && (!blank || self.selector.names_slot_only()) {
-                fitting.push(slot);
+            if self.selector.fits(slot, &token) {
+                if blank { blanks.push(slot) } else { fitting.push(slot) }
             }
+        }
+        // Some libraries (SoftHSM) always show one more slot, with a token that C_InitToken would make.
+        if fitting.is_empty() && self.selector.may_be_blank() {
+            fitting.extend(blanks.first());
         }
         let name = self.library.path().display();
         match fitting[..] {
