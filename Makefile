@@ -1,12 +1,15 @@
 # The only door: every way to build, test and measure the project is a target here.
 .DEFAULT_GOAL := help
-.PHONY: help quickstart build install uninstall test interop bench fuzz lint clean
+.PHONY: help quickstart quickstart-softhsm build install uninstall test interop bench fuzz lint clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 quickstart: ## from nothing to a token with two keys, two signatures and what to type next
 	@scripts/quickstart.sh
+
+quickstart-softhsm: ## the same with a private SoftHSM token: an ML-DSA key sealed by it, an Ed25519 key in it
+	@scripts/quickstart-softhsm.sh
 
 build: ## the release module and command, in target/release/
 	@scripts/build.sh

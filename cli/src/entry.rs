@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use cryptoki::object::{AttributeType, ObjectClass};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass};
+use cryptoki::session::Session;
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_ULONG, CKA_VENDOR_DEFINED};
 use serde::Serialize;
 
 use crate::encoding::{base64, hex};
@@ -11,6 +13,9 @@ use crate::output::{clean, fields};
 use crate::public_key::PublicKey;
 use crate::token::Token;
 use crate::uri::Kind;
+
+/// Trellis's attribute for where a key is (docs/vendor-interface.md).
+const CKA_TRELLIS_PLACE: CK_ATTRIBUTE_TYPE = CKA_VENDOR_DEFINED | 0x5452_4C01;
 
 /// The objects that belong together: of one CKA_ID, or of one label where there is no CKA_ID.
 #[derive(Debug)]
@@ -32,6 +37,9 @@ pub(crate) struct KeyJson {
     never_extractable: Option<bool>,
     always_authenticate: Option<bool>,
     local: Option<bool>,
+    /// Where the key is, as far as the token tells: shown by `key show` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<&'static str>,
     /// SubjectPublicKeyInfo in base64.
     public_key: Option<String>,
     uri: String,
@@ -110,8 +118,25 @@ impl Entry {
             never_extractable: main.flag(AttributeType::NeverExtractable),
             always_authenticate: main.flag(AttributeType::AlwaysAuthenticate),
             local: main.flag(AttributeType::Local),
+            place: None,
             public_key: self.public_key().and_then(|key| key.spki().ok()).map(|der| base64(&der)),
             uri: uri.to_string(),
+        }
+    }
+
+    /// Where Trellis says that the key is; nothing for other vendors' tokens.
+    pub(crate) fn place(&self, session: &Session) -> Option<&'static str> {
+        let kind = AttributeType::VendorDefined(CKA_TRELLIS_PLACE);
+        let told = session.get_attributes(self.main().handle, &[kind]).ok()?;
+        let value = told.into_iter().find_map(|attribute| match attribute {
+            Attribute::VendorDefined((_, value)) => Some(value),
+            _ => None,
+        })?;
+        match CK_ULONG::from_ne_bytes(value.try_into().ok()?) {
+            0 => Some("sealed under the PIN"),
+            1 => Some("sealed by the HSM"),
+            2 => Some("in the HSM"),
+            _ => None,
         }
     }
 
@@ -152,6 +177,7 @@ impl Entry {
             ("extractable", yes(json.extractable)),
             ("made in the token", yes(json.local)),
             ("PIN at every use", yes(json.always_authenticate)),
+            ("place", json.place.unwrap_or_default().to_owned()),
             ("URI", json.uri.clone()),
         ]);
         if let Some(pem) = self.public_key().and_then(|key| key.pem().ok()) {

@@ -75,6 +75,11 @@ pub trait KeyStore: Debug + Send + Sync {
     /// the public objects only.
     fn unlock(&self, role: Role, pin: &Pin) -> Result<Box<dyn Vault>, StoreError>;
 
+    /// Whether the keys that are records here are sealed under a key that does not leave a device.
+    fn seals_in_device(&self) -> bool {
+        false
+    }
+
     /// What only some stores can do.
     fn admin(&self) -> Option<&dyn Admin>;
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{library, raw::Raw};
+use crate::{backend, library, raw::Raw};
 
 const INSIDE: &str = "TRELLIS_TEST_INSIDE";
 /// No test waits for this long; a deadlock does.
@@ -42,6 +42,7 @@ impl Place {
 
     /// Replaces the configuration.
     pub fn configure(&self, text: &str) {
+        let text = backend::of(text);
         std::fs::write(self.config(), text).expect("the test's directory can be written");
     }
 
@@ -60,6 +61,7 @@ pub fn run(path: &str, test: impl FnOnce(&Place)) {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let place = Place { directory: directory.path().to_owned() };
     place.configure("[[slot]]\npath = 'token'\n");
+    backend::prepare(directory.path());
     let log = directory.path().join("log");
     let output = std::fs::File::create(directory.path().join("output")).expect("the directory is ours");
     let mut child = Command::new(std::env::current_exe().expect("a running program has a path"))

@@ -2,6 +2,7 @@
 //! of its own for each test ([`isolated`]) and its children ([`process`]), the C functions called raw ([`raw`],
 //! [`objects`]) and through the `cryptoki` crate ([`rust`]), and numbers for random tests ([`random`]).
 
+pub mod backend;
 pub mod isolated;
 pub mod library;
 pub mod objects;

@@ -153,7 +153,8 @@ impl ShowArgs {
             login_to_look(&mut open, &self.token, Some(&name))?;
         }
         let entry = one_entry(&open, &name)?;
-        let json = entry.json(&open.token);
+        let mut json = entry.json(&open.token);
+        json.place = entry.place(open.session());
         show(global, &json, || entry.describe(&json))?;
         Ok(Outcome::Done)
     }

@@ -66,6 +66,7 @@ impl Admin for Pkcs11Store {
     /// The records, whose key is in the HSM: a backup is of use beside this very token, or one that the HSM's own
     /// backup has brought back.
     fn backup(&self, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
+        self.adopt(&self.token()?)?;
         self.sealed.admin().ok_or(StoreError::Unsupported)?.backup(path, passphrase)
     }
 

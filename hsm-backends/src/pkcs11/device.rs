@@ -130,7 +130,7 @@ impl Device {
     pub(super) fn token(&self) -> Result<TokenInfo, Failure> {
         let inside = self.enter()?;
         let slot = self.slot(&inside)?;
-        let asked = inside.raw.token_info(slot);
+        let asked = patiently(|| inside.raw.token_info(slot));
         if let Err(rv) = asked
             && is_lost(rv)
         {
@@ -198,12 +198,13 @@ impl Device {
     /// C_Login as the user. Call with [`Device::logins`] held.
     pub(super) fn log_in(&self, pin: &Pin) -> Result<LoggedIn, Failure> {
         self.state().login.take_if(|login| login.refused);
-        let outcome =
-            self.call(|session| match session.raw.login(session.handle, ck::CKU_USER, pin.expose()) {
+        let outcome = self.call(|session| {
+            match patiently(|| session.raw.login(session.handle, ck::CKU_USER, pin.expose())) {
                 Ok(()) => Ok(LoggedIn::Judged),
                 Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => Ok(LoggedIn::Already),
                 Err(rv) => Err(rv),
-            })?;
+            }
+        })?;
         self.state().logged_in = true;
         Ok(outcome)
     }
@@ -442,12 +443,17 @@ impl Device {
             return Ok(slot);
         }
         let mut fitting = Vec::new();
+        let mut blanks = Vec::new();
         for slot in inside.raw.slots(true)? {
-            let Ok(token) = inside.raw.token_info(slot) else { continue };
+            let Ok(token) = patiently(|| inside.raw.token_info(slot)) else { continue };
             let blank = token.flags & ck::CKF_TOKEN_INITIALIZED == 0;
-            if self.selector.fits(slot, &token) && (!blank || self.selector.names_slot_only()) {
-                fitting.push(slot);
+            if self.selector.fits(slot, &token) {
+                if blank { blanks.push(slot) } else { fitting.push(slot) }
             }
+        }
+        // Some libraries (SoftHSM) always show one more slot, with a token that C_InitToken would make.
+        if fitting.is_empty() && self.selector.may_be_blank() {
+            fitting.extend(blanks.first());
         }
         let name = self.library.path().display();
         match fitting[..] {
@@ -563,14 +569,21 @@ impl Device {
         session: ck::CK_SESSION_HANDLE,
     ) -> Result<(), Failure> {
         let Some(login) = &mut state.login else { return Ok(()) };
-        match raw.login(session, ck::CKU_USER, login.pin.expose()) {
+        match patiently(|| raw.login(session, ck::CKU_USER, login.pin.expose())) {
             Ok(()) => login.ours = true,
             Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => {}
-            Err(rv) if is_lost(rv) => return Err(rv.into()),
-            Err(_) => {
+            Err(Rv(
+                ck::CKR_PIN_INCORRECT
+                | ck::CKR_PIN_INVALID
+                | ck::CKR_PIN_LEN_RANGE
+                | ck::CKR_PIN_EXPIRED
+                | ck::CKR_PIN_LOCKED
+                | ck::CKR_USER_PIN_NOT_INITIALIZED,
+            )) => {
                 login.refused = true;
                 return Err(Failure::LoggedOut);
             }
+            Err(rv) => return Err(rv.into()),
         }
         state.logged_in = true;
         state.turn += 1;
@@ -656,6 +669,19 @@ impl Drop for Device {
             _ => {}
         });
     }
+}
+
+/// Asks again for what SoftHSM answers while another process writes the token's file. It judges nothing then.
+fn patiently<T>(f: impl Fn() -> Result<T, Rv>) -> Result<T, Rv> {
+    const TRIES: u32 = 40;
+    let passing = |rv: &Rv| matches!(rv.0, ck::CKR_GENERAL_ERROR | ck::CKR_FUNCTION_FAILED);
+    for _ in 1..TRIES {
+        match f() {
+            Err(rv) if passing(&rv) => std::thread::sleep(PAUSES.0),
+            done => return done,
+        }
+    }
+    f()
 }
 
 /// A session that may write, or one that may only read where the token takes no other.

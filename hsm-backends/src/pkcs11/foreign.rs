@@ -333,23 +333,26 @@ fn describe(found: &mut Found) {
     }
 }
 
-/// A private key's public half is the public key object of the same type and CKA_ID. That it is will be proved before
-/// the key is used.
+/// A private key's public half is the public key object of the same type, CKA_ID and CKA_LABEL, or of the same type and
+/// CKA_ID where there is one of that only. That it is will be proved before the key is used.
 fn match_halves(found: &mut [Found]) {
-    let names = |object: &Found| {
-        let id = object.attributes.bytes(ck::CKA_ID).unwrap_or_default().to_vec();
-        (object.attributes.ulong(ck::CKA_KEY_TYPE), id)
-    };
+    let name = |object: &Found, kind| object.attributes.bytes(kind).unwrap_or_default().to_vec();
+    let id = |object: &Found| (object.attributes.ulong(ck::CKA_KEY_TYPE), name(object, ck::CKA_ID));
     let is = |object: &Found, class| object.attributes.ulong(ck::CKA_CLASS) == Some(class);
-    let halves: BTreeMap<_, Vec<u8>> = found
-        .iter()
-        .filter(|object| is(object, ck::CKO_PUBLIC_KEY))
-        .filter_map(|object| Some((names(object), object.spki.clone()?)))
-        .collect();
-    for object in found.iter_mut().filter(|object| object.spki.is_none()) {
-        if is(object, ck::CKO_PRIVATE_KEY)
-            && let Some(spki) = halves.get(&names(object))
-        {
+    let mut halves: BTreeMap<_, Vec<(Vec<u8>, Vec<u8>)>> = BTreeMap::new();
+    for half in found.iter().filter(|object| is(object, ck::CKO_PUBLIC_KEY)) {
+        if let Some(spki) = &half.spki {
+            halves.entry(id(half)).or_default().push((name(half, ck::CKA_LABEL), spki.clone()));
+        }
+    }
+    for object in found.iter_mut().filter(|object| object.spki.is_none() && is(object, ck::CKO_PRIVATE_KEY)) {
+        let Some(candidates) = halves.get(&id(object)) else { continue };
+        let label = name(object, ck::CKA_LABEL);
+        let half = match &candidates[..] {
+            [only] => Some(only),
+            several => several.iter().find(|(theirs, _)| *theirs == label),
+        };
+        if let Some((_, spki)) = half {
             object.public = PublicKey::from_spki(spki).ok();
             object.spki = Some(spki.clone());
             describe(object);

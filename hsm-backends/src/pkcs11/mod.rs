@@ -189,6 +189,10 @@ impl KeyStore for Pkcs11Store {
         Ok(Box::new(opened?))
     }
 
+    fn seals_in_device(&self) -> bool {
+        true
+    }
+
     fn admin(&self) -> Option<&dyn Admin> {
         Some(self)
     }

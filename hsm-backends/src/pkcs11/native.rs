@@ -1,7 +1,8 @@
 //! Keys that live in the HSM: made there, found again there, and signing there.
 //!
 //! A key is found by class, type, CKA_LABEL and CKA_ID, and believed only after it has signed something that the
-//! public key on record verifies. So a key that was renamed in the HSM is still found, and one that was put in its
+//! public key on record verifies. Where the object has no CKA_ID, the key in the HSM keeps the random one that it was made
+//! with. So a key that was renamed in the HSM is still found, and one that was put in its
 //! place is not.
 
 use std::{
@@ -23,8 +24,12 @@ use crate::{DeviceKey, KeySpec, Place, PrivateKey, SecretPart, StoreError};
 
 /// CKA_LABEL of a key pair between its generation and the commit of its objects.
 pub(super) const UNFINISHED: &[u8] = b"Trellis: not finished";
-/// The first byte of a locator.
+/// The first byte of a locator, before the random CKA_ID and the public key.
 const LOCATOR_VERSION: u8 = 1;
+/// How often something is tried with a key while somebody else logs out again and again.
+const TRIES: u32 = 8;
+/// Where the public key begins.
+const SPKI: usize = 17;
 
 /// A private key in the HSM.
 #[derive(Debug)]
@@ -49,7 +54,8 @@ impl NativeKey {
     /// Makes a key pair in the HSM.
     pub(super) fn generate(device: &Arc<Device>, spec: &KeySpec) -> Result<Self, StoreError> {
         let (mechanism, mut public, key_type) = generation(spec).ok_or(StoreError::Unsupported)?;
-        let id = algorithms::random::array::<16>()?.to_vec();
+        let made_id = algorithms::random::array::<16>()?;
+        let id = made_id.to_vec();
         let (yes, no) = (vec![ck::CK_TRUE], vec![ck::CK_FALSE]);
         let common = [
             (ck::CKA_KEY_TYPE, number(key_type)),
@@ -83,7 +89,7 @@ impl NativeKey {
         let public = found
             .ok_or_else(|| StoreError::Device(format!("{} made a public key that is none", device.name())))?;
         let state = State { label: UNFINISHED.to_vec(), id, found: Some((turn, handle)), unfinished: true };
-        let key = Self::new(device, public, state)?;
+        let key = Self::new(device, public, made_id, state)?;
         match key.device.call(|session| key.proves(session, handle)) {
             Ok(true) => Ok(key),
             Ok(false) => Err(algorithms::Error::PairwiseCheckFailed.into()),
@@ -98,8 +104,18 @@ impl NativeKey {
         label: &[u8],
         id: &[u8],
     ) -> Result<Self, StoreError> {
+        Self::named(device, public, [0; 16], label, id)
+    }
+
+    fn named(
+        device: &Arc<Device>,
+        public: PublicKey,
+        made_id: [u8; 16],
+        label: &[u8],
+        id: &[u8],
+    ) -> Result<Self, StoreError> {
         let state = State { label: label.to_vec(), id: id.to_vec(), found: None, unfinished: false };
-        Self::new(device, public, state)
+        Self::new(device, public, made_id, state)
     }
 
     /// The key that a locator names, kept under these names.
@@ -109,17 +125,26 @@ impl NativeKey {
         label: &[u8],
         id: &[u8],
     ) -> Result<Self, StoreError> {
-        let public = match locator.split_first() {
-            Some((&LOCATOR_VERSION, spki)) => PublicKey::from_spki(spki).ok(),
+        let parts = match locator.split_first() {
+            Some((&LOCATOR_VERSION, rest)) => rest.split_first_chunk::<16>(),
             _ => None,
         };
+        let parts = parts.and_then(|(made_id, spki)| Some((*made_id, PublicKey::from_spki(spki).ok()?)));
         let damaged =
             || StoreError::Damaged("where a key is in the HSM is malformed; restore a backup".into());
-        Self::kept(device, public.ok_or_else(damaged)?, label, id)
+        let (made_id, public) = parts.ok_or_else(damaged)?;
+        let id = if id.is_empty() { &made_id[..] } else { id };
+        Self::named(device, public, made_id, label, id)
     }
 
-    fn new(device: &Arc<Device>, public: PublicKey, state: State) -> Result<Self, StoreError> {
+    fn new(
+        device: &Arc<Device>,
+        public: PublicKey,
+        made_id: [u8; 16],
+        state: State,
+    ) -> Result<Self, StoreError> {
         let mut locator = vec![LOCATOR_VERSION];
+        locator.extend(made_id);
         locator.extend(public.to_spki()?);
         Ok(Self { device: device.clone(), public, locator, state: Mutex::new(state) })
     }
@@ -184,19 +209,22 @@ impl NativeKey {
         Way::new(&self.public, signing)
     }
 
-    /// Runs `f` with the key's handle; once more where the handle turns out to be stale.
+    /// Runs `f` with the key's handle; again where the handle turns out to be stale.
     fn with_handle<T>(
         &self,
         mut f: impl FnMut(&Session, ck::CK_OBJECT_HANDLE) -> Result<T, Rv>,
     ) -> Result<T, Failure> {
-        let mut attempt = || self.device.call(|session| f(session, self.handle(session)?));
-        match attempt() {
-            Err(Failure::Said(Rv(ck::CKR_KEY_HANDLE_INVALID | ck::CKR_OBJECT_HANDLE_INVALID))) => {
-                self.state().found = None;
-                self.device.check_login()?;
-                attempt()
+        let mut left = TRIES;
+        loop {
+            let done = self.device.call(|session| f(session, self.handle(session)?));
+            left -= 1;
+            match done {
+                Err(Failure::Said(rv)) if left > 0 && may_be_a_lost_login(rv) => {
+                    self.state().found = None;
+                    self.device.check_login()?;
+                }
+                done => return done,
             }
-            done => done,
         }
     }
 
@@ -224,7 +252,7 @@ impl NativeKey {
         let mut halves = Vec::new();
         for handle in session.raw.find(session.handle, &template)? {
             let spki = public_of(session, handle)?.and_then(|public| public.to_spki().ok());
-            if spki.as_deref() == Some(&self.locator[1..]) {
+            if spki.as_deref() == Some(&self.locator[SPKI..]) {
                 halves.push(handle);
             }
         }
@@ -255,7 +283,7 @@ impl PrivateKey for NativeKey {
     }
 
     fn public_key(&self) -> Result<PublicKey, StoreError> {
-        Ok(PublicKey::from_spki(&self.locator[1..])?)
+        Ok(PublicKey::from_spki(&self.locator[SPKI..])?)
     }
 
     fn ml_dsa_tr(&self) -> Option<&[u8; 64]> {
@@ -289,6 +317,7 @@ impl DeviceKey for NativeKey {
     }
 
     fn keep(&self, label: &[u8], id: &[u8]) -> Result<(), StoreError> {
+        let id = if id.is_empty() { &self.locator[1..SPKI] } else { id };
         let (old_label, old_id) = self.names();
         if (old_label.as_slice(), old_id.as_slice()) == (label, id) {
             return Ok(());
@@ -333,6 +362,18 @@ impl Drop for NativeKey {
             let _ = self.destroy();
         }
     }
+}
+
+/// What an HSM answers to a handle that a logout has made worthless, and to an operation that one has cut off.
+fn may_be_a_lost_login(rv: Rv) -> bool {
+    matches!(
+        rv.0,
+        ck::CKR_KEY_HANDLE_INVALID
+            | ck::CKR_OBJECT_HANDLE_INVALID
+            | ck::CKR_OPERATION_NOT_INITIALIZED
+            | ck::CKR_GENERAL_ERROR
+            | ck::CKR_FUNCTION_FAILED
+    )
 }
 
 /// How something is signed at the HSM.

@@ -60,10 +60,9 @@ impl Selector {
             && self.slot.is_none_or(|wanted| wanted == slot)
     }
 
-    /// Whether a slot is named, so that a token without label and serial can be meant: one that nobody has
-    /// initialised.
-    pub(super) fn names_slot_only(&self) -> bool {
-        self.slot.is_some() && self.label.is_none() && self.serial.is_none()
+    /// Whether a token can be meant that has neither label nor serial number yet: one that nobody has initialised.
+    pub(super) fn may_be_blank(&self) -> bool {
+        self.label.is_none() && self.serial.is_none()
     }
 }
 

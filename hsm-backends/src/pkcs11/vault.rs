@@ -194,7 +194,7 @@ fn is_ours(sealed: &dyn Objects, attributes: &Attributes) -> Result<bool, StoreE
                     None => {
                         record.has_secret
                             && name(&record.attributes, ck::CKA_LABEL) == label
-                            && name(&record.attributes, ck::CKA_ID) == id
+                            && [Vec::new(), id.clone()].contains(&name(&record.attributes, ck::CKA_ID))
                     }
                 };
                 if ours {

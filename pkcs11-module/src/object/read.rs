@@ -2,7 +2,7 @@
 
 use algorithms::SecretBytes;
 use cryptoki_sys as ck;
-use hsm_backends::{AttributeType, Attributes, Role, SecretPart, Value};
+use hsm_backends::{AttributeType, Attributes, Place, Role, SecretPart, StoreError, Value};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -22,6 +22,9 @@ pub(crate) fn answer(
     ec_point_der: bool,
 ) -> Result<Answer> {
     let attributes = object.attributes();
+    if kind == CKA_TRELLIS_PLACE {
+        return place(object, slot);
+    }
     let Some((of, row)) = ObjectKind::of(attributes).and_then(|of| Some((of, row(kind, of)?))) else {
         return Ok(Answer::TypeInvalid);
     };
@@ -38,6 +41,39 @@ pub(crate) fn answer(
         Some(value) => attribute::answer(value),
         None => absent(row),
     })
+}
+
+/// Where a key on the token is. Vendor-defined, a CK_ULONG: 0 sealed under a PIN, 1 sealed under a key in the HSM, 2 in the
+/// HSM itself. docs/vendor-interface.md says more.
+pub(crate) const CKA_TRELLIS_PLACE: AttributeType = ck::CKA_VENDOR_DEFINED | 0x5452_4C01;
+
+/// Other objects, and keys that are not on the token, do not have it; before the login nobody can tell.
+fn place(object: &Object, slot: &Slot) -> Result<Answer> {
+    let Source::Token(record) = &object.source else { return Ok(Answer::TypeInvalid) };
+    if !record.has_secret {
+        return Ok(Answer::TypeInvalid);
+    }
+    if slot.role() != Some(Role::User) {
+        return Ok(Answer::Sensitive);
+    }
+    let secret = record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_SECRET_KEY);
+    let in_device = if secret {
+        // A secret key of the HSM's own does not open.
+        matches!(slot.user_vault()?.secret_key_of(record), Err(StoreError::Unsupported))
+    } else {
+        match slot.user_vault()?.private_key_of(record) {
+            Ok(key) => key.place() == Place::Device,
+            // One whose public half the HSM does not have.
+            Err(StoreError::Unsupported) => true,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let place: ck::CK_ULONG = match (in_device, slot.store.seals_in_device()) {
+        (true, _) => 2,
+        (false, true) => 1,
+        (false, false) => 0,
+    };
+    Ok(shown(place.to_ne_bytes().to_vec()))
 }
 
 fn absent(row: &Attribute) -> Answer {

@@ -1,0 +1,179 @@
+//! Objects in the HSM: those that it had before, and those that are made through the store.
+
+use algorithms::{Algorithm, Signing, ed25519};
+use cryptoki::{
+    context::Pkcs11,
+    mechanism::Mechanism,
+    object::{Attribute, AttributeType, CertificateType, ObjectClass},
+    session::{Session, UserType},
+    types::AuthPin,
+};
+use cryptoki_sys as ck;
+use hsm_backends::{Attributes, Change, KeySpec, StoreError, Value, conformance::Fixture};
+
+use super::{
+    SoftHsm,
+    neighbours::{make, sign},
+};
+
+/// Somebody else at the same HSM.
+fn elsewhere(hsm: &SoftHsm) -> (Pkcs11, Session) {
+    let library = Pkcs11::new(hsm.library("token")).unwrap();
+    let slot = library.get_slots_with_initialized_token().unwrap()[0];
+    let session = library.open_rw_session(slot).unwrap();
+    match session.login(UserType::User, Some(&AuthPin::new("user-pin".into()))) {
+        Ok(()) | Err(cryptoki::error::Error::Pkcs11(cryptoki::error::RvError::UserAlreadyLoggedIn, _)) => {}
+        Err(other) => panic!("{other}"),
+    }
+    (library, session)
+}
+
+fn by_label(label: &str) -> Attributes {
+    [(ck::CKA_LABEL, Value::Bytes(label.as_bytes().to_vec()))].into_iter().collect()
+}
+
+fn labels(session: &Session) -> Vec<(ObjectClass, String)> {
+    let mut all = Vec::new();
+    for object in session.find_objects(&[]).unwrap() {
+        let mut class = None;
+        let mut label = String::new();
+        for value in session.get_attributes(object, &[AttributeType::Class, AttributeType::Label]).unwrap() {
+            match value {
+                Attribute::Class(found) => class = Some(found),
+                Attribute::Label(bytes) => label = String::from_utf8(bytes).unwrap(),
+                _ => {}
+            }
+        }
+        all.push((class.unwrap(), label));
+    }
+    all.sort_by_key(|(class, label)| (format!("{class:?}"), label.clone()));
+    all
+}
+
+#[test]
+fn what_the_hsm_has_already_is_found_used_and_destroyed() {
+    let hsm = SoftHsm::passing_through();
+    let store = hsm.open();
+    let vault = store.unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
+    let (library, session) = elsewhere(&hsm);
+    let names =
+        |label: &str| vec![Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(vec![1, 2])];
+    let mut public = names("old key");
+    public.extend([
+        Attribute::EcParams(vec![0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]),
+        Attribute::Verify(true),
+        Attribute::Private(false),
+    ]);
+    let mut private = names("old key");
+    private.extend([Attribute::Sign(true), Attribute::Private(true), Attribute::Sensitive(true)]);
+    session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private).unwrap();
+    let mut certificate = names("old certificate");
+    certificate.extend([
+        Attribute::Class(ObjectClass::CERTIFICATE),
+        Attribute::CertificateType(CertificateType::X_509),
+        Attribute::Subject(vec![0x30, 0]),
+        Attribute::Value(vec![0x30, 3, 1, 2, 3]),
+        Attribute::Private(false),
+    ]);
+    session.create_object(&certificate).unwrap();
+    let ours = make(&*vault, &KeySpec::Pair(Algorithm::Ed25519), "new key");
+
+    let found = vault.find(&Attributes::new()).unwrap();
+    assert_eq!(found.len(), 4, "three of theirs, one of ours, and nothing twice");
+    assert_eq!(found[0], ours);
+    let old = vault.find(&by_label("old key")).unwrap();
+    let classes: Vec<_> =
+        old.iter().map(|id| vault.read(*id).unwrap().attributes.ulong(ck::CKA_CLASS).unwrap()).collect();
+    let private = old[classes.iter().position(|class| *class == ck::CKO_PRIVATE_KEY).unwrap()];
+    sign(&*vault.private_key(private).unwrap()).unwrap();
+    // The same in another process, and after another login.
+    assert_eq!(hsm.open().public().find(&by_label("old certificate")).unwrap().len(), 1);
+    assert_eq!(
+        hsm.open().public().find(&by_label("old key")).unwrap().len(),
+        1,
+        "the private one needs a PIN"
+    );
+    let record = vault.read(private).unwrap();
+    assert_eq!(record.attributes.bytes(ck::CKA_ID), Some([1, 2].as_slice()));
+    let mut named: Attributes = Attributes::new();
+    named.set(ck::CKA_UNIQUE_ID, private.to_string().into_bytes());
+    assert_eq!(vault.find(&named).unwrap(), [private]);
+
+    let mut renamed = record.attributes.clone();
+    renamed.set(ck::CKA_LABEL, b"renamed".as_slice());
+    let update = |version, attributes| vec![Change::Update { id: private, version, attributes }];
+    assert_eq!(vault.commit(update(record.version + 1, renamed.clone())), Err(StoreError::Changed));
+    vault.commit(update(record.version, renamed.clone())).unwrap();
+    assert_eq!(vault.find(&by_label("renamed")).unwrap(), [private]);
+    assert!(labels(&session).contains(&(ObjectClass::PRIVATE_KEY, "renamed".into())));
+    renamed.set(ck::CKA_SIGN, false);
+    assert_eq!(vault.commit(update(record.version + 1, renamed)), Err(StoreError::Unsupported));
+    sign(&*vault.private_key(private).unwrap()).unwrap();
+    vault.commit(vec![Change::Destroy { id: private }]).unwrap();
+    assert_eq!(vault.find(&by_label("renamed")).unwrap(), []);
+    assert!(!labels(&session).contains(&(ObjectClass::PRIVATE_KEY, "renamed".into())));
+    drop(session);
+    // It was the store that has initialised the library.
+    std::mem::forget(library);
+}
+
+#[test]
+fn a_key_in_the_hsm_has_its_names_there() {
+    let hsm = SoftHsm::passing_through();
+    let store = hsm.open();
+    let vault = store.unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
+    let id = make(&*vault, &KeySpec::Pair(Algorithm::Ed25519), "first");
+    let (library, session) = elsewhere(&hsm);
+    let pair = |label: &str| {
+        [(ObjectClass::PUBLIC_KEY, label.to_owned()), (ObjectClass::PRIVATE_KEY, label.to_owned())]
+    };
+    let all = labels(&session);
+    assert_eq!(all[..2], pair("first"));
+    assert_eq!(all.len(), 3, "the pair, and the key above the sealed ones: {all:?}");
+    let mut attributes = vault.read(id).unwrap().attributes.clone();
+    attributes.set(ck::CKA_LABEL, b"second".as_slice());
+    vault.commit(vec![Change::Update { id, version: 1, attributes }]).unwrap();
+    assert_eq!(labels(&session)[..2], pair("second"));
+    sign(&*vault.private_key(id).unwrap()).unwrap();
+
+    // One that is not kept does not stay.
+    drop(vault.generate(&KeySpec::Pair(Algorithm::Ed25519)).unwrap());
+    assert_eq!(labels(&session).len(), 3);
+
+    // Somebody puts another key under its name: the store is not taken in.
+    let theirs = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]).unwrap()[0];
+    session.update_attributes(theirs, &[Attribute::Label(b"moved".to_vec())]).unwrap();
+    let params = [Attribute::EcParams(vec![0x06, 0x03, 0x2b, 0x65, 0x70]), Attribute::Token(true)];
+    let names = [
+        Attribute::Token(true),
+        Attribute::Label(b"second".to_vec()),
+        Attribute::Id(b"id".to_vec()),
+        Attribute::Sign(true),
+    ];
+    session.generate_key_pair(&Mechanism::EccEdwardsKeyPairGen, &params, &names).unwrap();
+    let again = hsm.open().unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
+    sign(&*again.private_key(id).unwrap()).unwrap();
+    sign(&*vault.private_key(id).unwrap()).unwrap();
+
+    vault.commit(vec![Change::Destroy { id }]).unwrap();
+    assert!(!labels(&session).iter().any(|(_, label)| label == "moved"));
+    drop(session);
+    std::mem::forget(library);
+}
+
+#[test]
+fn of_ed25519_softhsm_has_one_form() {
+    let hsm = SoftHsm::passing_through();
+    let store = hsm.open();
+    let vault = store.unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
+    let id = make(&*vault, &KeySpec::Pair(Algorithm::Ed25519), "key");
+    let key = vault.private_key(id).unwrap();
+    sign(&*key).unwrap();
+    // It passes over the parameter, and would have signed something else.
+    for input in [
+        ed25519::Input::Context { context: b"context", message: b"message" },
+        ed25519::Input::Prehashed { context: b"", digest: &[0; 64] },
+    ] {
+        assert_eq!(key.sign(Signing::Ed25519(input)).unwrap_err(), StoreError::Unsupported);
+    }
+}
