@@ -4,7 +4,6 @@
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-umask 077
 
 token=quickstart-softhsm
 work=${XDG_DATA_HOME:-$HOME/.local/share}/trellis/$token
@@ -15,6 +14,7 @@ need_packages softhsm2
 say "Release module and command (the first time takes minutes)"
 "$top/scripts/build.sh"
 say "Token"
+umask 077
 mkdir -p "$work"
 softhsm=
 for library in /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so /usr/lib64/pkcs11/libsofthsm2.so; do

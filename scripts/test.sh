@@ -28,6 +28,7 @@ cargo test --workspace --no-fail-fast 2>&1 | tee "$work/rust" || rc=1
 TRELLIS_TEST_MODULE_KIND=trellis cargo test -p trellis-cli --test cli --no-fail-fast 2>&1 | tee -a "$work/rust" || rc=1
 # The same C ABI over keys in SoftHSM. What does not hold for a foreign HSM stands in tests/README-softhsm.md.
 skip=()
+# shellcheck disable=SC2016 # the quotes of Markdown
 while read -r name; do skip+=(--skip "$name"); done < <(sed -n 's/^- `\(.*\)`:.*/\1/p' tests/README-softhsm.md)
 TRELLIS_TEST_BACKEND=softhsm cargo test -p trellis-tests --test abi --no-fail-fast -- "${skip[@]}" 2>&1 | tee -a "$work/rust" || rc=1
 not_run=$(sort -u "$TRELLIS_TESTS_NOT_RUN")
