@@ -1,6 +1,6 @@
 //! What a right PIN gives: the records of the sealed store and the HSM's own objects, as one.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, cell::OnceCell, collections::HashSet, sync::Arc};
 
 use cryptoki_sys as ck;
 
@@ -168,42 +168,60 @@ pub(super) fn find(
     template: &Attributes,
 ) -> Result<Vec<RecordId>, StoreError> {
     let mut found = sealed.find(template)?;
-    found.extend(foreign.find(template, |attributes| is_ours(sealed, attributes))?);
+    let claims = OnceCell::new();
+    found.extend(foreign.find(template, |attributes| {
+        let claims = match claims.get() {
+            Some(claims) => claims,
+            None => {
+                let read = Claims::read(sealed)?;
+                claims.get_or_init(|| read)
+            }
+        };
+        Ok(claims.has(attributes))
+    })?);
     Ok(found)
 }
 
-/// Whether a key of the HSM has a record here: one with the same public key, or a key without one that has the same
-/// names.
-fn is_ours(sealed: &dyn Objects, attributes: &Attributes) -> Result<bool, StoreError> {
-    let Some(spki) = attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) else { return Ok(false) };
-    let name = |attributes: &Attributes, kind| attributes.bytes(kind).unwrap_or_default().to_vec();
-    let (label, id) = (name(attributes, ck::CKA_LABEL), name(attributes, ck::CKA_ID));
-    for class in [ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY] {
-        for (kind, value) in [(ck::CKA_LABEL, &label), (ck::CKA_ID, &id)] {
-            // Found by the other one, or not named at all.
-            if kind == ck::CKA_ID && value.is_empty() {
-                continue;
-            }
-            let mut same = Attributes::new();
-            same.set(ck::CKA_CLASS, class);
-            same.set(kind, value.clone());
-            for found in sealed.find(&same)? {
-                let record = sealed.read(found)?;
-                let ours = match record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
-                    Some(theirs) => theirs == spki,
-                    None => {
-                        record.has_secret
-                            && name(&record.attributes, ck::CKA_LABEL) == label
-                            && [Vec::new(), id.clone()].contains(&name(&record.attributes, ck::CKA_ID))
-                    }
+/// The keys that have records, by which those of the HSM are told that need no other.
+#[derive(Debug, Default)]
+struct Claims {
+    public_keys: HashSet<Vec<u8>>,
+    /// Label and id of keys whose record does not say their public key.
+    names: HashSet<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Claims {
+    fn read(sealed: &dyn Objects) -> Result<Self, StoreError> {
+        let mut claims = Self::default();
+        for class in [ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY] {
+            for id in sealed.find(&[(ck::CKA_CLASS, Value::Ulong(class))].into_iter().collect())? {
+                let record = match sealed.read(id) {
+                    Err(StoreError::NotFound) => continue,
+                    read => read?,
                 };
-                if ours {
-                    return Ok(true);
+                match record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
+                    Some(spki) => drop(claims.public_keys.insert(spki.to_vec())),
+                    None if record.has_secret => drop(claims.names.insert(names(&record.attributes))),
+                    None => {}
                 }
             }
         }
+        Ok(claims)
     }
-    Ok(false)
+
+    fn has(&self, attributes: &Attributes) -> bool {
+        let Some(spki) = attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) else { return false };
+        let (label, id) = names(attributes);
+        // A key in the HSM has a CKA_ID even where its record has none.
+        self.public_keys.contains(spki)
+            || self.names.contains(&(label.clone(), Vec::new()))
+            || self.names.contains(&(label, id))
+    }
+}
+
+fn names(attributes: &Attributes) -> (Vec<u8>, Vec<u8>) {
+    let name = |kind| attributes.bytes(kind).unwrap_or_default().to_vec();
+    (name(ck::CKA_LABEL), name(ck::CKA_ID))
 }
 
 /// Makes the changes: those of records in one transaction, then what follows from them in the HSM. Changes of the HSM's
