@@ -23,6 +23,9 @@ use crate::{Pin, Role, StoreError};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Waits between two tries, from the first to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+/// How often a token that is not to be seen is looked for: SoftHSM passes over one whose file another process is writing
+/// while it is initialised.
+const LOOKS: u32 = 4;
 /// Sessions kept open between calls.
 const MAX_IDLE: usize = 16;
 
@@ -31,6 +34,8 @@ const MAX_IDLE: usize = 16;
 pub(super) enum Failure {
     /// The device said so.
     Said(Rv),
+    /// The library shows no token of that name, which may be for a moment only.
+    Unseen,
     /// There is no device to say anything; the text says what to do.
     Away(String),
     /// The PIN of this login does not open the device any more.
@@ -81,6 +86,8 @@ struct State {
     logged_in: bool,
     /// The number of the login that was held last.
     last_login: u64,
+    /// How often the token was looked for in vain.
+    looks: u32,
 }
 
 /// A token.
@@ -126,25 +133,31 @@ impl Device {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the token says of itself. Asked once: a device that is away is away.
+    /// What the token says of itself. A device that is away is soon said to be.
     pub(super) fn token(&self) -> Result<TokenInfo, Failure> {
-        let inside = self.enter()?;
-        let slot = self.slot(&inside)?;
-        let asked = patiently(|| inside.raw.token_info(slot));
-        if let Err(rv) = asked
-            && is_lost(rv)
-        {
-            let epoch = inside.epoch;
-            drop(inside);
-            self.library.alone(|| self.begin_anew(epoch));
+        let mut again = true;
+        loop {
             let inside = self.enter()?;
-            return Ok(inside.raw.token_info(self.slot(&inside)?)?);
+            let epoch = inside.epoch;
+            let asked = self.slot(&inside).and_then(|slot| Ok(patiently(|| inside.raw.token_info(slot))?));
+            drop(inside);
+            match asked {
+                Err(Failure::Unseen) => std::thread::sleep(PAUSES.0),
+                Err(Failure::Said(rv)) if is_lost(rv) && again => again = false,
+                told => return told,
+            }
+            self.library.alone(|| self.begin_anew(epoch));
         }
-        Ok(asked?)
+    }
+
+    /// Its slot, looked for as [`Device::token`] does.
+    fn seen(&self) -> Result<(), Failure> {
+        self.token().map(drop)
     }
 
     /// CKF_* of every mechanism of the token.
     pub(super) fn mechanisms(&self) -> Result<Vec<(u64, u64)>, Failure> {
+        self.seen()?;
         let inside = self.enter()?;
         let slot = self.slot(&inside)?;
         let flags = |kind| inside.raw.mechanism_flags(slot, kind).ok().map(|flags| (kind, flags));
@@ -163,7 +176,7 @@ impl Device {
             };
             let worth_it = match &failure {
                 Failure::Said(rv) => is_lost(*rv),
-                Failure::Away(_) => true,
+                Failure::Away(_) | Failure::Unseen => true,
                 Failure::LoggedOut | Failure::Foreign => false,
             };
             if !worth_it {
@@ -172,7 +185,8 @@ impl Device {
             let repaired = self.repair(epoch, turn, &failure);
             // Without a vault nobody has been promised anything, and a device that is away is soon said to be.
             let patience = if self.state().login.is_some() { PATIENCE } else { Duration::ZERO };
-            if !repaired && start.elapsed() >= patience {
+            let unseen = matches!(failure, Failure::Unseen);
+            if !repaired && !unseen && start.elapsed() >= patience {
                 return Err(failure);
             }
             if !repaired {
@@ -369,6 +383,7 @@ impl Device {
 
     /// C_InitToken. All sessions of ours are closed first; an application's own are not: CKR_SESSION_EXISTS.
     pub(super) fn init_token(&self, so_pin: &Pin, label: &str) -> Result<(), Failure> {
+        self.seen()?;
         let slot = {
             let inside = self.enter()?;
             self.slot(&inside)?
@@ -431,7 +446,8 @@ impl Device {
         let mut state = self.state();
         if state.epoch != inside.epoch {
             let (turn, last_login, login) = (state.turn + 1, state.last_login, state.login.take());
-            *state = State { epoch: inside.epoch, turn, last_login, login, ..State::default() };
+            let looks = state.looks;
+            *state = State { epoch: inside.epoch, turn, last_login, login, looks, ..State::default() };
         }
         Ok(inside)
     }
@@ -451,6 +467,10 @@ impl Device {
                 if blank { blanks.push(slot) } else { fitting.push(slot) }
             }
         }
+        if fitting.is_empty() && state.looks < LOOKS {
+            state.looks += 1;
+            return Err(Failure::Unseen);
+        }
         // Some libraries (SoftHSM) always show one more slot, with a token that C_InitToken would make.
         if fitting.is_empty() && self.selector.may_be_blank() {
             fitting.extend(blanks.first());
@@ -459,6 +479,9 @@ impl Device {
         match fitting[..] {
             [slot] => {
                 state.slot = Some(slot);
+                if blanks.is_empty() || !blanks.contains(&slot) {
+                    state.looks = 0;
+                }
                 Ok(slot)
             }
             [] => Err(Failure::Away(format!(
@@ -713,6 +736,7 @@ impl Failure {
         let rv = match self {
             Self::Away(what) if device.state().login.is_some() => return StoreError::Removed(what),
             Self::Away(what) => return StoreError::Absent(what),
+            Self::Unseen => return StoreError::Absent(format!("{} is not to be seen", device.name())),
             Self::LoggedOut => return StoreError::TokenReplaced,
             Self::Foreign => {
                 return StoreError::Device(format!(
