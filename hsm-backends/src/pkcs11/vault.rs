@@ -188,6 +188,8 @@ struct Claims {
     public_keys: HashSet<Vec<u8>>,
     /// Label and id of keys whose record does not say their public key.
     names: HashSet<(Vec<u8>, Vec<u8>)>,
+    /// Label and id of all keys with a secret, for those of the HSM whose public half is gone.
+    secret: HashSet<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Claims {
@@ -199,6 +201,9 @@ impl Claims {
                     Err(StoreError::NotFound) => continue,
                     read => read?,
                 };
+                if record.has_secret {
+                    claims.secret.insert(names(&record.attributes));
+                }
                 match record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
                     Some(spki) => drop(claims.public_keys.insert(spki.to_vec())),
                     None if record.has_secret => drop(claims.names.insert(names(&record.attributes))),
@@ -210,12 +215,15 @@ impl Claims {
     }
 
     fn has(&self, attributes: &Attributes) -> bool {
-        let Some(spki) = attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) else { return false };
         let (label, id) = names(attributes);
         // A key in the HSM has a CKA_ID even where its record has none.
-        self.public_keys.contains(spki)
-            || self.names.contains(&(label.clone(), Vec::new()))
-            || self.names.contains(&(label, id))
+        let named = |names: &HashSet<_>| {
+            names.contains(&(label.clone(), Vec::new())) || names.contains(&(label.clone(), id.clone()))
+        };
+        match attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
+            Some(spki) => self.public_keys.contains(spki) || named(&self.names),
+            None => attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY) && named(&self.secret),
+        }
     }
 }
 
