@@ -403,7 +403,7 @@ mod tests {
             ),
             (
                 "[[slot]]\nbackend='pkcs11'\npath='/a'\nmodule-path='/b'\npass-through=['CKM_X']\n",
-                "5:15",
+                "5:14",
                 "CKM_X",
             ),
             ("[[slot]]\n", "1:1", "path"),
