@@ -26,11 +26,6 @@ export TRELLIS_NITRO_DOCUMENTS
 cargo test --workspace --no-fail-fast 2>&1 | tee "$work/rust" || rc=1
 # The command's tests ran with SoftHSM; now the same with our module.
 TRELLIS_TEST_MODULE_KIND=trellis cargo test -p trellis-cli --test cli --no-fail-fast 2>&1 | tee -a "$work/rust" || rc=1
-# The same C ABI over keys in SoftHSM. What does not hold for a foreign HSM stands in tests/README-softhsm.md.
-skip=()
-# shellcheck disable=SC2016 # the quotes of Markdown
-while read -r name; do skip+=(--skip "$name"); done < <(sed -n 's/^- `\(.*\)`:.*/\1/p' tests/README-softhsm.md)
-TRELLIS_TEST_BACKEND=softhsm cargo test -p trellis-tests --test abi --no-fail-fast -- "${skip[@]}" 2>&1 | tee -a "$work/rust" || rc=1
 not_run=$(sort -u "$TRELLIS_TESTS_NOT_RUN")
 # A test that could not run has returned, so cargo has counted it as passed.
 awk -v not_run="$(grep -c . <<<"$not_run" || true)" '

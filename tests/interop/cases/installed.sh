@@ -7,19 +7,20 @@ unset TRELLIS_MODULE
 system=/etc/trellis/trellis.toml
 cleanup() {
     "$PROJECT/scripts/install.sh" uninstall >/dev/null
-    rm -rf /etc/trellis "$PROJECT/pkcs11-tool"
+    rm -rf /etc/trellis "$PROJECT/pkcs11-tool" "$PROJECT/home"
     finish
 }
 trap cleanup EXIT
 
+install -d -o 65534 -g 65534 "$PROJECT/home"
 check "it installs" "$PROJECT/scripts/install.sh" install
 trellis=/usr/local/bin/trellis
 check_output "the command finds the module" "/usr/local/lib/pkcs11/libtrellis_pkcs11.so" "$trellis" doctor
 check "the command has its other name" /usr/local/bin/pq-attest verify --help
 check_output "p11-kit finds it" "^module: trellis" p11-kit list-modules
-check_output "a user may use it" "^ok +module +loads" setpriv --reuid=65534 --clear-groups env HOME=/nonexistent "$trellis" doctor
+check_output "a user may use it" "^ok +module +loads" setpriv --reuid=65534 --clear-groups env HOME="$PROJECT/home" "$trellis" doctor
 check_output "who may lock no memory is told" "^warning +memory locking" prlimit --memlock=0 \
-    setpriv --reuid=65534 --clear-groups env HOME=/nonexistent "$trellis" doctor
+    setpriv --reuid=65534 --clear-groups env HOME="$PROJECT/home" "$trellis" doctor
 check "bash has a completion" grep -q trellis /usr/local/share/bash-completion/completions/trellis
 check "no example names another place" sh -c '! grep -r x86_64-linux-gnu/pkcs11 /usr/local/share/doc/trellis'
 
