@@ -7,7 +7,7 @@ unset TRELLIS_MODULE
 system=/etc/trellis/trellis.toml
 cleanup() {
     "$PROJECT/scripts/install.sh" uninstall >/dev/null
-    rm -rf /etc/trellis "$PROJECT/pkcs11-tool" "$PROJECT/home"
+    rm -rf /etc/trellis "${PROJECT:?}/pkcs11-tool" "${PROJECT:?}/home"
     finish
 }
 trap cleanup EXIT
