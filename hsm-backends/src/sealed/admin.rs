@@ -71,21 +71,9 @@ impl<K: Keeper> Admin for SealedStore<K> {
     }
 
     fn set_pin(&self, role: Role, old: &Pin, new: &Pin) -> Result<(), StoreError> {
-        let mut call = self.pool.enter();
-        let _lock = call.files().lock_for_login()?;
-        let opened = pins::judge(&mut call, &*self.keeper, role, old, self.pin_tries)?;
-        let key = opened.key.as_ref().ok_or(StoreError::Unsupported)?;
-        let wrapped = self.keeper.keep(Kept { role, token_id: opened.token.token_id }, key, new)?;
-        call.write(|transaction| {
-            unreplaced(transaction, &opened.token)?;
-            transaction.execute(
-                "UPDATE pin SET wrapped = ?1 WHERE role = ?2",
-                params![wrapped, role_number(role)],
-            )?;
-            Ok(())
-        })?;
-        call.empty_log();
-        Ok(())
+        self.change_pin(role, old, |kept, key| {
+            self.keeper.keep(kept, key.ok_or(StoreError::Unsupported)?, new)
+        })
     }
 
     fn backup(&self, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
@@ -200,7 +188,8 @@ impl<K: Keeper> SealedStore<K> {
         })
     }
 
-    /// C_SetPIN: `old` is counted and judged, `device` changes the PIN, and what it gives is kept from now on.
+    /// C_SetPIN: `old` is counted and judged, `device` changes the PIN, and what it gives is kept from now on. Nothing of
+    /// what was kept before stays on the disk.
     pub(crate) fn change_pin(
         &self,
         role: Role,
@@ -219,7 +208,9 @@ impl<K: Keeper> SealedStore<K> {
                 params![wrapped, role_number(role)],
             )?;
             Ok(())
-        })
+        })?;
+        call.empty_log();
+        Ok(())
     }
 }
 
