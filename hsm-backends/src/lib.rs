@@ -15,6 +15,7 @@ mod pin;
 pub mod pkcs11;
 mod record;
 mod sealed;
+pub mod tpm;
 mod traits;
 
 pub use attributes::{AttributeType, Attributes, Value};
