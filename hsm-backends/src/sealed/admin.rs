@@ -10,10 +10,10 @@ use super::{
     keeper::{Keeper, Kept, Rekey, Rows},
     pins::{self, PinRow, role_number},
     pool::Call,
+    rekey::{NewPin, kept_rows},
     schema,
     seal::TokenKey,
     token::{self, Moment, Name, Token},
-    rekey::{NewPin, kept_rows},
     vault::SealedVault,
 };
 use crate::{Admin, Pin, Role, StoreError, Vault};

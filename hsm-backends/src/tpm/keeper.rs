@@ -32,7 +32,12 @@ pub(super) struct TpmKeeper {
 }
 
 impl TpmKeeper {
-    pub(super) fn new(plug_in: Option<PathBuf>, tcti: String, pcrs: Option<PcrSelection>, pin_tries: u32) -> Self {
+    pub(super) fn new(
+        plug_in: Option<PathBuf>,
+        tcti: String,
+        pcrs: Option<PcrSelection>,
+        pin_tries: u32,
+    ) -> Self {
         Self { plugin: Plugin::new(plug_in), tcti, pcrs, pin_tries }
     }
 
@@ -57,9 +62,12 @@ impl TpmKeeper {
                 self.tcti,
                 why()
             ))),
-            Answer::Malformed | Answer::Pcrs | Answer::Stale | Answer::Foreign | Answer::Failed | Answer::Busy => {
-                Err(StoreError::Device(why()))
-            }
+            Answer::Malformed
+            | Answer::Pcrs
+            | Answer::Stale
+            | Answer::Foreign
+            | Answer::Failed
+            | Answer::Busy => Err(StoreError::Device(why())),
         }
     }
 
@@ -69,7 +77,13 @@ impl TpmKeeper {
     }
 
     /// What judges a new PIN, beside what judges the present one.
-    fn make_door(&self, anchor: &[u8], role: Role, before: &[u8], auth: &SecretBytes) -> Result<Vec<u8>, StoreError> {
+    fn make_door(
+        &self,
+        anchor: &[u8],
+        role: Role,
+        before: &[u8],
+        auth: &SecretBytes,
+    ) -> Result<Vec<u8>, StoreError> {
         let random = algorithms::random::array::<32>()?;
         let request = self
             .request(LIMIT_MS)
@@ -83,7 +97,13 @@ impl TpmKeeper {
     }
 
     /// The token key, sealed for a role. The security officer's copy has no PCRs.
-    fn seal(&self, anchor: &[u8], role: Role, door: &[u8], sealing: Sealing<'_>) -> Result<Vec<u8>, StoreError> {
+    fn seal(
+        &self,
+        anchor: &[u8],
+        role: Role,
+        door: &[u8],
+        sealing: Sealing<'_>,
+    ) -> Result<Vec<u8>, StoreError> {
         let pcrs = match (role, &self.pcrs) {
             (Role::User, Some(pcrs)) => pcrs.to_bytes(),
             _ => Vec::new(),
@@ -106,7 +126,12 @@ impl TpmKeeper {
     }
 
     /// The row of the role whose PIN is set.
-    fn new_row(&self, change: &Rekey<'_>, anchor: &[u8], before: Option<&Row>) -> Result<Vec<u8>, StoreError> {
+    fn new_row(
+        &self,
+        change: &Rekey<'_>,
+        anchor: &[u8],
+        before: Option<&Row>,
+    ) -> Result<Vec<u8>, StoreError> {
         let stretch = Stretch::fresh()?;
         let auth = stretch.authorisation(change.pin)?;
         let so_far = before.map_or(&[][..], |row| &row.door);
@@ -141,10 +166,17 @@ impl TpmKeeper {
     }
 
     /// The user's row, sealed to the present PCRs.
-    pub(super) fn reseal(&self, token_id: [u8; 16], key: &TokenKey, user: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn reseal(
+        &self,
+        token_id: [u8; 16],
+        key: &TokenKey,
+        user: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
         let row = Row::decode(user)?;
         if !row.is_genuine(Role::User, token_id, key)? {
-            return Err(StoreError::Damaged("what is kept for the user's PIN was altered; restore a backup".into()));
+            return Err(StoreError::Damaged(
+                "what is kept for the user's PIN was altered; restore a backup".into(),
+            ));
         }
         self.settle_row(Role::User, &row)?;
         self.sealed_anew(Role::User, &row, (token_id, key), 0)
@@ -156,7 +188,8 @@ impl TpmKeeper {
         let request = self.about(&row, role).bytes(&row.door).bytes(&row.copy);
         let report = self.call(Operation::Report, request)?;
         let mut fields = Reader(&report);
-        let told = REPORT.map(|name| (name, String::from_utf8_lossy(fields.bytes().unwrap_or_default()).into_owned()));
+        let told = REPORT
+            .map(|name| (name, String::from_utf8_lossy(fields.bytes().unwrap_or_default()).into_owned()));
         Ok(told.into())
     }
 
@@ -206,7 +239,9 @@ impl Keeper for TpmKeeper {
             opened => TokenKey::new(SecretBytes::new(&opened?)),
         };
         if !row.is_genuine(place.role, place.token_id, &key)? {
-            return Err(StoreError::Damaged("what is kept for this PIN was altered; restore a backup".into()));
+            return Err(StoreError::Damaged(
+                "what is kept for this PIN was altered; restore a backup".into(),
+            ));
         }
         Ok(Some(Judged { key: Some(key), anew: None }))
     }

@@ -76,7 +76,12 @@ impl Row {
     }
 
     /// Whether it was made by whoever had the token key.
-    pub(super) fn is_genuine(&self, role: Role, token_id: [u8; 16], key: &TokenKey) -> Result<bool, StoreError> {
+    pub(super) fn is_genuine(
+        &self,
+        role: Role,
+        token_id: [u8; 16],
+        key: &TokenKey,
+    ) -> Result<bool, StoreError> {
         Ok(algorithms::mac::equal(&self.tag_under(role, token_id, key)?, &self.tag))
     }
 
@@ -108,8 +113,15 @@ impl Row {
             let anchor = fields.bytes()?.to_vec();
             let stretch = Stretch::from_bytes(fields.bytes()?)?;
             let (door, copy) = (fields.bytes()?.to_vec(), fields.bytes()?.to_vec());
-            (*version == VERSION && fields.is_empty()).then_some(Self { anchor, stretch, door, copy, tag: *tag })
+            (*version == VERSION && fields.is_empty()).then_some(Self {
+                anchor,
+                stretch,
+                door,
+                copy,
+                tag: *tag,
+            })
         };
-        decode().ok_or_else(|| StoreError::Damaged("a wrapped token key is malformed; restore a backup".into()))
+        decode()
+            .ok_or_else(|| StoreError::Damaged("a wrapped token key is malformed; restore a backup".into()))
     }
 }

@@ -7,7 +7,8 @@ use std::str::FromStr;
 pub struct PcrSelection(Vec<(u16, u32)>);
 
 /// Banks and their TPM_ALG_ID.
-const BANKS: [(&str, u16); 4] = [("sha1", 0x0004), ("sha256", 0x000B), ("sha384", 0x000C), ("sha512", 0x000D)];
+const BANKS: [(&str, u16); 4] =
+    [("sha1", 0x0004), ("sha256", 0x000B), ("sha384", 0x000C), ("sha512", 0x000D)];
 /// A TPM of a PC has 24.
 const MOST: u32 = 24;
 
@@ -26,7 +27,8 @@ impl FromStr for PcrSelection {
             let mut bits = 0;
             for pcr in list.split(',') {
                 let number = pcr.trim().parse::<u32>().ok().filter(|number| *number < MOST);
-                bits |= 1 << number.ok_or_else(|| format!("{pcr:?} is no PCR: they have the numbers 0 to 23"))?;
+                bits |=
+                    1 << number.ok_or_else(|| format!("{pcr:?} is no PCR: they have the numbers 0 to 23"))?;
             }
             banks.push((*id, bits));
         }
@@ -37,7 +39,10 @@ impl FromStr for PcrSelection {
 impl PcrSelection {
     /// As the plug-in takes it: 2 bytes for each bank, 4 for its PCRs.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|(bank, pcrs)| [&bank.to_be_bytes()[..], &pcrs.to_be_bytes()].concat()).collect()
+        self.0
+            .iter()
+            .flat_map(|(bank, pcrs)| [&bank.to_be_bytes()[..], &pcrs.to_be_bytes()].concat())
+            .collect()
     }
 }
 

@@ -50,7 +50,8 @@ impl Plugin {
         }
         let path = match &self.named {
             Some(named) => named.clone(),
-            None => beside_this_code().ok_or_else(|| missing(Path::new(FILE), "this module's place is not known"))?,
+            None => beside_this_code()
+                .ok_or_else(|| missing(Path::new(FILE), "this module's place is not known"))?,
         };
         let loaded = load(&path)?;
         Ok(*self.loaded.get_or_init(|| loaded))
@@ -73,7 +74,9 @@ impl Plugin {
         // SAFETY: see the head; the bytes are not used afterwards.
         unsafe { (functions.free)(bytes, len) };
         let answer = Answer::ALL.into_iter().find(|known| *known as i32 == answer);
-        answer.map(|answer| (answer, copy)).ok_or_else(|| StoreError::Device("the TPM plug-in gave no answer".into()))
+        answer
+            .map(|answer| (answer, copy))
+            .ok_or_else(|| StoreError::Device("the TPM plug-in gave no answer".into()))
     }
 }
 

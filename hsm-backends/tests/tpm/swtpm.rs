@@ -1,5 +1,5 @@
 //! A software TPM of a test's own: its state in a folder, its port on loopback. It ends with the test, also where that is
-//! killed: swtpm watches a connection that this process holds.
+//! killed.
 
 use std::{
     io::{Read, Write},
@@ -14,7 +14,7 @@ use std::{
 pub struct Swtpm {
     state: PathBuf,
     port: u16,
-    running: Option<(Child, UnixStream)>,
+    running: Option<Child>,
 }
 
 impl Swtpm {
@@ -33,31 +33,39 @@ impl Swtpm {
         let _ = std::fs::remove_file(&control);
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let child = Command::new("swtpm")
-                .args(["socket", "--tpm2", "--terminate", "--flags", "not-need-init,startup-clear", "--server"])
+            let mut child = Command::new("setpriv")
+                .args([
+                    "--pdeathsig",
+                    "KILL",
+                    "swtpm",
+                    "socket",
+                    "--tpm2",
+                    "--flags",
+                    "not-need-init,startup-clear",
+                    "--server",
+                ])
                 .arg(format!("type=tcp,port={},bindaddr=127.0.0.1", self.port))
                 .args(["--ctrl", &format!("type=unixio,path={}", control.display())])
                 .args(["--tpmstate", &format!("dir={}", self.state.display())])
                 .stdin(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
-                .expect("swtpm: install the Debian package");
-            let mut child = child;
+                .expect("setpriv of util-linux");
             while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
-                if let Ok(held) = UnixStream::connect(&control) {
-                    self.running = Some((child, held));
+                if UnixStream::connect(&control).is_ok() {
+                    self.running = Some(child);
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
             let _ = (child.kill(), child.wait());
-            assert!(Instant::now() < deadline, "swtpm does not start");
+            assert!(Instant::now() < deadline, "swtpm does not start: is the Debian package installed?");
         }
     }
 
     /// Ends it at once, as a power failure does.
     pub fn end(&mut self) {
-        if let Some((mut child, _)) = self.running.take() {
+        if let Some(mut child) = self.running.take() {
             let _ = (child.kill(), child.wait());
         }
     }

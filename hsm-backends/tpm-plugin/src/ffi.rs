@@ -85,7 +85,11 @@ struct OwnTcti {
 
 const TCTI_IO_ERROR: u32 = 0x000A_000A;
 
-extern "C" fn transmit(tcti: *mut tss::TSS2_TCTI_CONTEXT, size: tss::size_t, command: *const u8) -> tss::TSS2_RC {
+extern "C" fn transmit(
+    tcti: *mut tss::TSS2_TCTI_CONTEXT,
+    size: tss::size_t,
+    command: *const u8,
+) -> tss::TSS2_RC {
     // SAFETY: called with the context that was given to Esys_Initialize, whose box lives as long, and with live bytes.
     let (own, command) =
         unsafe { (&mut *tcti.cast::<OwnTcti>(), std::slice::from_raw_parts(command, size as usize)) };
@@ -224,7 +228,16 @@ impl Tpm {
         // SAFETY: see the head.
         check(unsafe {
             tss::Esys_StartAuthSession(
-                self.esys, key, NONE, NONE, NONE, NONE, null(), kind, &raw const symmetric, SHA256,
+                self.esys,
+                key,
+                NONE,
+                NONE,
+                NONE,
+                NONE,
+                null(),
+                kind,
+                &raw const symmetric,
+                SHA256,
                 &raw mut session,
             )
         })?;
@@ -247,8 +260,20 @@ impl Tpm {
         // SAFETY: see the head; results that are not wanted may be null.
         check(unsafe {
             tss::Esys_CreatePrimary(
-                self.esys, OWNER, by, NONE, NONE, &raw const sensitive, &raw const public, &raw const NO_DATA,
-                &raw const pcrs, &raw mut handle, null_mut(), null_mut(), null_mut(), null_mut(),
+                self.esys,
+                OWNER,
+                by,
+                NONE,
+                NONE,
+                &raw const sensitive,
+                &raw const public,
+                &raw const NO_DATA,
+                &raw const pcrs,
+                &raw mut handle,
+                null_mut(),
+                null_mut(),
+                null_mut(),
+                null_mut(),
             )
         })?;
         Ok(self.opened(handle))
@@ -271,8 +296,19 @@ impl Tpm {
         // SAFETY: see the head.
         let rc = unsafe {
             tss::Esys_Create(
-                self.esys, parent, self.session, NONE, NONE, &raw const sensitive, &raw const public,
-                &raw const NO_DATA, &raw const pcrs, &raw mut private, &raw mut made, null_mut(), null_mut(),
+                self.esys,
+                parent,
+                self.session,
+                NONE,
+                NONE,
+                &raw const sensitive,
+                &raw const public,
+                &raw const NO_DATA,
+                &raw const pcrs,
+                &raw mut private,
+                &raw mut made,
+                null_mut(),
+                null_mut(),
                 null_mut(),
             )
         };
@@ -290,7 +326,14 @@ impl Tpm {
         // SAFETY: see the head.
         check(unsafe {
             tss::Esys_Load(
-                self.esys, parent, self.session, NONE, NONE, &raw const private, &raw const public, &raw mut handle,
+                self.esys,
+                parent,
+                self.session,
+                NONE,
+                NONE,
+                &raw const private,
+                &raw const public,
+                &raw mut handle,
             )
         })?;
         Ok(self.opened(handle))
@@ -302,7 +345,8 @@ impl Tpm {
         // SAFETY: see the head.
         check(unsafe { tss::Esys_Unseal(self.esys, object, policy, self.session, NONE, &raw mut data) })?;
         let mut data = taken(data);
-        let bytes = data.buffer.get(..usize::from(data.size)).map(|bytes| zeroize::Zeroizing::new(bytes.to_vec()));
+        let bytes =
+            data.buffer.get(..usize::from(data.size)).map(|bytes| zeroize::Zeroizing::new(bytes.to_vec()));
         data.buffer.zeroize();
         bytes.ok_or(UNFIT)
     }
@@ -324,7 +368,13 @@ impl Tpm {
     }
 
     /// TPM2_NV_DefineSpace of 8 bytes.
-    pub(crate) fn nv_define(&mut self, index: u32, attributes: u32, policy: &[u8], auth: &[u8]) -> Result<Handle> {
+    pub(crate) fn nv_define(
+        &mut self,
+        index: u32,
+        attributes: u32,
+        policy: &[u8],
+        auth: &[u8],
+    ) -> Result<Handle> {
         let mut auth = sized!(TPM2B_AUTH, buffer, auth);
         let public = tss::TPM2B_NV_PUBLIC {
             size: 0,
@@ -340,7 +390,14 @@ impl Tpm {
         // SAFETY: see the head.
         let rc = unsafe {
             tss::Esys_NV_DefineSpace(
-                self.esys, OWNER, self.session, NONE, NONE, &raw const auth, &raw const public, &raw mut handle,
+                self.esys,
+                OWNER,
+                self.session,
+                NONE,
+                NONE,
+                &raw const auth,
+                &raw const public,
+                &raw mut handle,
             )
         };
         auth.buffer.zeroize();
@@ -382,7 +439,14 @@ impl Tpm {
         // SAFETY: see the head.
         check(unsafe {
             tss::Esys_Hash(
-                self.esys, self.session, NONE, NONE, &raw const data, SHA256, NULL_HIERARCHY, &raw mut hash,
+                self.esys,
+                self.session,
+                NONE,
+                NONE,
+                &raw const data,
+                SHA256,
+                NULL_HIERARCHY,
+                &raw mut hash,
                 &raw mut ticket,
             )
         })?;
@@ -397,8 +461,14 @@ impl Tpm {
         // SAFETY: see the head.
         check(unsafe {
             tss::Esys_PCR_Read(
-                self.esys, self.session_for_integrity(), NONE, NONE, &raw const selection, &raw mut counter,
-                &raw mut selected, &raw mut values,
+                self.esys,
+                self.session_for_integrity(),
+                NONE,
+                NONE,
+                &raw const selection,
+                &raw mut counter,
+                &raw mut selected,
+                &raw mut values,
             )
         })?;
         taken(selected);
@@ -418,7 +488,15 @@ impl Tpm {
         // SAFETY: see the head.
         check(unsafe {
             tss::Esys_GetCapability(
-                self.esys, NONE, NONE, NONE, TPM2_CAP_HANDLES, first, 254, &raw mut more, &raw mut data,
+                self.esys,
+                NONE,
+                NONE,
+                NONE,
+                TPM2_CAP_HANDLES,
+                first,
+                254,
+                &raw mut more,
+                &raw mut data,
             )
         })?;
         // SAFETY: the answer to a question for handles holds handles.
@@ -438,7 +516,17 @@ impl Tpm {
         // SAFETY: see the head.
         check(unsafe {
             tss::Esys_PolicySecret(
-                self.esys, entity, policy, self.session, NONE, NONE, null(), null(), null(), 0, null_mut(),
+                self.esys,
+                entity,
+                policy,
+                self.session,
+                NONE,
+                NONE,
+                null(),
+                null(),
+                null(),
+                0,
+                null_mut(),
                 null_mut(),
             )
         })
@@ -459,7 +547,16 @@ impl Tpm {
         // SAFETY: see the head.
         check(unsafe {
             tss::Esys_PolicyNV(
-                self.esys, index, index, policy, self.session, NONE, NONE, &raw const operand, 0, 0,
+                self.esys,
+                index,
+                index,
+                policy,
+                self.session,
+                NONE,
+                NONE,
+                &raw const operand,
+                0,
+                0,
             )
         })
     }
@@ -467,9 +564,7 @@ impl Tpm {
     /// TPM2_PolicyNvWritten.
     pub(crate) fn policy_nv_written(&mut self, policy: Handle, written: bool) -> Result<()> {
         // SAFETY: see the head.
-        check(unsafe {
-            tss::Esys_PolicyNvWritten(self.esys, policy, NONE, NONE, NONE, u8::from(written))
-        })
+        check(unsafe { tss::Esys_PolicyNvWritten(self.esys, policy, NONE, NONE, NONE, u8::from(written)) })
     }
 
     /// TPM2_PolicyCommandCode.
@@ -528,7 +623,10 @@ fn public(bytes: &[u8]) -> Result<tss::TPM2B_PUBLIC> {
     // SAFETY: see the head; libtss2-mu reads no further than the length.
     check(unsafe {
         tss::Tss2_MU_TPM2B_PUBLIC_Unmarshal(
-            bytes.as_ptr(), bytes.len() as tss::size_t, &raw mut offset, &raw mut made,
+            bytes.as_ptr(),
+            bytes.len() as tss::size_t,
+            &raw mut offset,
+            &raw mut made,
         )
     })?;
     Ok(made)
@@ -540,7 +638,10 @@ fn marshalled(made: &tss::TPM2B_PUBLIC) -> Result<Vec<u8>> {
     // SAFETY: see the head; libtss2-mu writes no further than the length.
     check(unsafe {
         tss::Tss2_MU_TPM2B_PUBLIC_Marshal(
-            made, bytes.as_mut_ptr(), bytes.len() as tss::size_t, &raw mut offset,
+            made,
+            bytes.as_mut_ptr(),
+            bytes.len() as tss::size_t,
+            &raw mut offset,
         )
     })?;
     bytes.truncate(offset as usize);
@@ -572,8 +673,9 @@ pub unsafe extern "C" fn trellis_tpm_call(
     // SAFETY: the caller's promise.
     let request = unsafe { std::slice::from_raw_parts(request, len) };
     let done = catch_unwind(AssertUnwindSafe(|| operations::perform(operation, request)));
-    let (answer, bytes) =
-        done.unwrap_or_else(|_| (Answer::Failed, b"the TPM plug-in has a bug; see standard error".to_vec().into()));
+    let (answer, bytes) = done.unwrap_or_else(|_| {
+        (Answer::Failed, b"the TPM plug-in has a bug; see standard error".to_vec().into())
+    });
     let bytes = Box::leak(bytes.as_slice().to_vec().into_boxed_slice());
     // SAFETY: the caller's promise.
     unsafe {

@@ -96,8 +96,12 @@ impl Anchor {
             let base = u32::try_from(fields.number()?).ok()?;
             let group = base.checked_sub(FIRST_INDEX)?;
             let counter_auth = *fields.array()?;
-            (group % INDICES == 0 && group / INDICES < MOST_TOKENS && fields.is_empty())
-                .then_some(Self { persistent, srk_name, base, counter_auth })
+            (group % INDICES == 0 && group / INDICES < MOST_TOKENS && fields.is_empty()).then_some(Self {
+                persistent,
+                srk_name,
+                base,
+                counter_auth,
+            })
         };
         decode().ok_or_else(malformed)
     }
@@ -132,7 +136,10 @@ impl Pcrs {
 
     fn encode(this: Option<&Self>) -> (Vec<u8>, Vec<u8>) {
         let Some(this) = this else { return Default::default() };
-        let banks = this.banks.iter().flat_map(|(bank, pcrs)| [&bank.to_be_bytes()[..], &pcrs.to_be_bytes()].concat());
+        let banks = this
+            .banks
+            .iter()
+            .flat_map(|(bank, pcrs)| [&bank.to_be_bytes()[..], &pcrs.to_be_bytes()].concat());
         (banks.collect(), this.digest.to_vec())
     }
 }
@@ -203,7 +210,8 @@ pub(crate) fn pin_template() -> Vec<u8> {
 fn head(kind: u16, attributes: u32, policy: &[u8]) -> Vec<u8> {
     let len = u16::try_from(policy.len()).expect("a policy is a hash");
     let sha256 = 0x000B_u16;
-    [&kind.to_be_bytes()[..], &sha256.to_be_bytes(), &attributes.to_be_bytes(), &len.to_be_bytes(), policy].concat()
+    [&kind.to_be_bytes()[..], &sha256.to_be_bytes(), &attributes.to_be_bytes(), &len.to_be_bytes(), policy]
+        .concat()
 }
 
 fn sized(area: &[u8]) -> Vec<u8> {

@@ -82,7 +82,9 @@ fn one(tpm: &mut Tpm, operation: Operation, mut fields: Reader<'_>) -> Done<Zero
         Operation::Provision => return provision(tpm, fields).map(Into::into),
         Operation::Remove => {
             let anchor = Anchor::decode(fields.bytes().ok_or_else(malformed)?)?;
-            for index in tpm.handles(anchor.base)?.into_iter().take_while(|index| *index < anchor.base + INDICES) {
+            for index in
+                tpm.handles(anchor.base)?.into_iter().take_while(|index| *index < anchor.base + INDICES)
+            {
                 undefine(tpm, index)?;
             }
             return Ok(Zeroizing::default());
@@ -177,7 +179,10 @@ fn provision(tpm: &mut Tpm, mut fields: Reader<'_>) -> Done {
             }
         }
     }
-    Err(said(Answer::Failed, "the TPM has no room for another token: remove indices from 0x1807400 on that no store uses"))
+    Err(said(
+        Answer::Failed,
+        "the TPM has no room for another token: remove indices from 0x1807400 on that no store uses",
+    ))
 }
 
 /// One visit for one role of a token.
@@ -221,7 +226,8 @@ impl Visit<'_> {
     }
 
     fn make_door(&self, tpm: &mut Tpm, mut fields: Reader<'_>) -> Done {
-        let mut parse = || Some((fields.bytes()?, fields.array::<32>()?, fields.number()?, fields.array::<32>()?));
+        let mut parse =
+            || Some((fields.bytes()?, fields.array::<32>()?, fields.number()?, fields.array::<32>()?));
         let (before, auth, tries, random) = parse().ok_or_else(malformed)?;
         let tries = u32::try_from(tries).map_err(|_| malformed())?;
         // The one that the store does not use: what a process that was killed has left there goes.
@@ -239,7 +245,13 @@ impl Visit<'_> {
 
     fn seal(&self, tpm: &mut Tpm, mut fields: Reader<'_>) -> Done {
         let mut parse = || {
-            Some((fields.bytes()?, fields.bytes()?, fields.bytes()?, *fields.array::<1>()?, fields.array::<32>()?))
+            Some((
+                fields.bytes()?,
+                fields.bytes()?,
+                fields.bytes()?,
+                *fields.array::<1>()?,
+                fields.array::<32>()?,
+            ))
         };
         let (door, before, selection, [how], key) = parse().ok_or_else(malformed)?;
         let door = Door::decode(door)?;
@@ -364,7 +376,8 @@ impl Visit<'_> {
             .take_while(|index| *index < self.anchor.base + INDICES)
             .map(|index| format!("{index:#x}"))
             .collect();
-        let srk = if self.anchor.persistent { "0x81000001" } else { "made from the owner's seed at each use" };
+        let srk =
+            if self.anchor.persistent { "0x81000001" } else { "made from the owner's seed at each use" };
         let fields = [
             srk.to_owned(),
             number(&tries[..4]).to_string(),
@@ -389,7 +402,10 @@ fn present(tpm: &mut Tpm, banks: &[(u16, u32)]) -> Done<[u8; 32]> {
             if value.is_empty() {
                 return Err(Refusal::Said(
                     Answer::Failed,
-                    format!("the TPM has no PCR {pcr} in the bank {}; name others in `pcrs`", bank_text(*bank)),
+                    format!(
+                        "the TPM has no PCR {pcr} in the bank {}; name others in `pcrs`",
+                        bank_text(*bank)
+                    ),
                 ));
             }
             values.extend(value);

@@ -83,7 +83,9 @@ impl Transport {
     pub(crate) fn open(address: &Address, deadline: Instant) -> io::Result<Option<Self>> {
         let stream = loop {
             let opened = match address {
-                Address::Device(path) => File::options().read(true).write(true).open(path).map(Stream::Device),
+                Address::Device(path) => {
+                    File::options().read(true).write(true).open(path).map(Stream::Device)
+                }
                 Address::Socket { host, port } => connect(host, *port, deadline).map(Stream::Socket),
                 Address::Loader(_) => return Ok(None),
             };
@@ -102,9 +104,9 @@ impl Transport {
         let left = self.left();
         let sent = match &mut self.stream {
             Stream::Device(file) => file.write_all(command),
-            Stream::Socket(socket) => {
-                left.and_then(|left| socket.set_write_timeout(Some(left))).and_then(|()| socket.write_all(command))
-            }
+            Stream::Socket(socket) => left
+                .and_then(|left| socket.set_write_timeout(Some(left)))
+                .and_then(|()| socket.write_all(command)),
         };
         self.response = None;
         self.noted(sent).is_some()
