@@ -101,6 +101,11 @@ impl<K: Keeper> Admin for SealedStore<K> {
         })
     }
 
+    fn reseal(&self, so_pin: &Pin) -> Result<(), StoreError> {
+        let rekeying = self.keeper.rekeying().ok_or(StoreError::Unsupported)?;
+        self.reseal_user(rekeying, so_pin)
+    }
+
     fn backup(&self, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
         backup::write(&mut self.pool.enter(), &*self.keeper, path, passphrase)
     }

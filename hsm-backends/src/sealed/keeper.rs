@@ -54,6 +54,11 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
         None
     }
 
+    /// What the keeper's device says of what is kept for a PIN.
+    fn report(&self, _: Role, _kept: &[u8]) -> Result<Vec<(&'static str, String)>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// What [`Keeper::keep`] gave for a new token is not to be used: its database could not be made.
     fn discard(&self, _kept: &[u8]) {}
 }
@@ -91,6 +96,9 @@ pub(crate) trait Rekeying: Debug {
     /// What [`Rekeying::rekey`] gave is on the medium, and what was kept before is to open no more. A process that is
     /// killed before this has its work done by the next [`Keeper::judge`].
     fn settle(&self, role: Role, rows: &Rows, erased: bool);
+
+    /// What is to stand in the user's row, so that his PIN opens the token in the present state of the machine.
+    fn reseal(&self, token_id: Name, key: &TokenKey, user: &[u8]) -> Result<Vec<u8>, StoreError>;
 }
 
 /// What a view asks a keeper for.

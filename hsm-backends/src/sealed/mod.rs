@@ -25,7 +25,7 @@ mod view;
 
 use std::{path::Path, sync::Arc};
 
-use crate::{Admin, Description, KeyStore, Objects, Pin, PinState, Role, StoreError, Vault};
+use crate::{Admin, Description, KeyStore, Objects, Pin, PinState, ReportGroup, Role, StoreError, Vault};
 use files::Files;
 use pins::PinRow;
 use pool::Pool;
@@ -121,6 +121,10 @@ impl<K: Keeper> KeyStore for SealedStore<K> {
 
     fn unlock(&self, role: Role, pin: &Pin) -> Result<Box<dyn Vault>, StoreError> {
         Ok(Box::new(self.open(role, pin)?))
+    }
+
+    fn report(&self) -> Result<Vec<ReportGroup>, StoreError> {
+        self.device_report()
     }
 
     fn admin(&self) -> Option<&dyn Admin> {

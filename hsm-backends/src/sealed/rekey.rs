@@ -7,13 +7,13 @@ use super::{
     admin::unreplaced,
     fault::Fault,
     keeper::{Keeper, Rekey, Rekeying, Rows},
-    pins::{PinRow, role_number},
+    pins::{self, PinRow, role_number},
     pool::Call,
     rows,
     seal::{RecordKeys, TokenKey},
     token::{self, Token},
 };
-use crate::{Pin, Role, StoreError};
+use crate::{Pin, ReportGroup, Role, StoreError};
 
 /// Whose PIN is new, and what becomes of its count.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +77,41 @@ impl<K: Keeper> SealedStore<K> {
         call.empty_log();
         rekeying.settle(new.role, &made, false);
         Ok(())
+    }
+}
+
+impl<K: Keeper> SealedStore<K> {
+    /// The same token key, kept for the user in the present state of the machine.
+    pub(super) fn reseal_user(&self, rekeying: &dyn Rekeying, so_pin: &Pin) -> Result<(), StoreError> {
+        let mut call = self.pool.enter();
+        let _lock = call.files().lock_for_login()?;
+        let opened = pins::judge(&mut call, &*self.keeper, Role::SecurityOfficer, so_pin, self.pin_tries)?;
+        let key = opened.key.as_ref().ok_or(StoreError::Unsupported)?;
+        let user = call.read(|sql| kept_rows(sql))?.user.ok_or(StoreError::UserPinNotInitialized)?;
+        let kept = rekeying.reseal(opened.token.token_id, key, &user)?;
+        call.write(|transaction| {
+            unreplaced(transaction, &opened.token)?;
+            let number = role_number(Role::User);
+            transaction.execute("UPDATE pin SET wrapped = ?1 WHERE role = ?2", params![kept, number])?;
+            Ok(())
+        })?;
+        call.empty_log();
+        Ok(())
+    }
+
+    /// What the device says of both PINs.
+    pub(super) fn device_report(&self) -> Result<Vec<ReportGroup>, StoreError> {
+        let read = self.pool.enter().read(|sql| kept_rows(sql));
+        let rows = match read {
+            Err(StoreError::TokenNotInitialized) => return Ok(Vec::new()),
+            read => read?,
+        };
+        let mut groups = vec![("so", self.keeper.report(Role::SecurityOfficer, &rows.so)?)];
+        if let Some(user) = &rows.user {
+            groups.push(("user", self.keeper.report(Role::User, user)?));
+        }
+        groups.retain(|(_, facts)| !facts.is_empty());
+        Ok(groups)
     }
 }
 

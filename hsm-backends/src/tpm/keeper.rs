@@ -164,38 +164,6 @@ impl TpmKeeper {
         let (anchor, door) = (row.anchor.clone(), row.door.clone());
         Ok(Row::new((role, token_id, key), anchor, row.stretch, door, copy)?.encode())
     }
-
-    /// The user's row, sealed to the present PCRs.
-    pub(super) fn reseal(
-        &self,
-        token_id: [u8; 16],
-        key: &TokenKey,
-        user: &[u8],
-    ) -> Result<Vec<u8>, StoreError> {
-        let row = Row::decode(user)?;
-        if !row.is_genuine(Role::User, token_id, key)? {
-            return Err(StoreError::Damaged(
-                "what is kept for the user's PIN was altered; restore a backup".into(),
-            ));
-        }
-        self.settle_row(Role::User, &row)?;
-        self.sealed_anew(Role::User, &row, (token_id, key), 0)
-    }
-
-    /// All that can be told of a role's row without its PIN.
-    pub(super) fn report(&self, role: Role, kept: &[u8]) -> Result<Vec<(&'static str, String)>, StoreError> {
-        let row = Row::decode(kept)?;
-        let request = self.about(&row, role).bytes(&row.door).bytes(&row.copy);
-        let report = self.call(Operation::Report, request)?;
-        let mut fields = Reader(&report);
-        let told = REPORT
-            .map(|name| (name, String::from_utf8_lossy(fields.bytes().unwrap_or_default()).into_owned()));
-        Ok(told.into())
-    }
-
-    pub(super) fn tcti(&self) -> &str {
-        &self.tcti
-    }
 }
 
 /// How a copy is made.
@@ -269,6 +237,21 @@ impl Keeper for TpmKeeper {
         Some(self)
     }
 
+    fn report(&self, role: Role, kept: &[u8]) -> Result<Vec<(&'static str, String)>, StoreError> {
+        let row = Row::decode(kept)?;
+        let request = self
+            .request(GLANCE_MS)
+            .bytes(&row.anchor)
+            .number(role_number(role).into())
+            .bytes(&row.door)
+            .bytes(&row.copy);
+        let report = self.call(Operation::Report, request)?;
+        let mut fields = Reader(&report);
+        let told = REPORT
+            .map(|name| (name, String::from_utf8_lossy(fields.bytes().unwrap_or_default()).into_owned()));
+        Ok([vec![("tcti", self.tcti.clone())], told.into()].concat())
+    }
+
     fn discard(&self, kept: &[u8]) {
         if let Ok(row) = Row::decode(kept) {
             let _ = self.call(Operation::Remove, self.request(LIMIT_MS).bytes(&row.anchor));
@@ -307,5 +290,16 @@ impl Rekeying for TpmKeeper {
                 let _ = self.call(Operation::Forget, self.about(&row, Role::User));
             }
         }
+    }
+
+    fn reseal(&self, token_id: [u8; 16], key: &TokenKey, user: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let row = Row::decode(user)?;
+        if !row.is_genuine(Role::User, token_id, key)? {
+            return Err(StoreError::Damaged(
+                "what is kept for the user's PIN was altered; restore a backup".into(),
+            ));
+        }
+        self.settle_row(Role::User, &row)?;
+        self.sealed_anew(Role::User, &row, (token_id, key), 0)
     }
 }

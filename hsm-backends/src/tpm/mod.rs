@@ -11,7 +11,9 @@ mod protocol;
 
 use std::path::PathBuf;
 
-use crate::{Admin, Description, KeyStore, Objects, Pin, Role, StoreError, Vault, sealed::SealedStore};
+use crate::{
+    Admin, Description, KeyStore, Objects, Pin, ReportGroup, Role, StoreError, Vault, sealed::SealedStore,
+};
 use keeper::TpmKeeper;
 
 pub use pcrs::PcrSelection;
@@ -63,6 +65,10 @@ impl KeyStore for TpmStore {
 
     fn seals_in_device(&self) -> bool {
         true
+    }
+
+    fn report(&self) -> Result<Vec<ReportGroup>, StoreError> {
+        self.0.report()
     }
 
     fn admin(&self) -> Option<&dyn Admin> {

@@ -11,6 +11,7 @@ use std::{
 };
 
 /// A running swtpm.
+#[derive(Debug)]
 pub struct Swtpm {
     state: PathBuf,
     port: u16,
