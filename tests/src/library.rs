@@ -8,6 +8,8 @@ use std::{
     sync::OnceLock,
 };
 
+use crate::backend;
+
 /// The environment variable that names a module to test.
 pub const VARIABLE: &str = "TRELLIS_MODULE";
 
@@ -34,6 +36,17 @@ fn build() -> PathBuf {
     }
     let status = cargo.status().expect("cargo can be run");
     assert!(status.success(), "building the module failed");
+    if backend::is_tpm() {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .current_dir(workspace)
+            .args(["build", "--quiet", "-p", "trellis-tpm-plugin", "--target-dir"])
+            .arg(&target);
+        if profile == "release" {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().expect("cargo can be run").success(), "building the TPM plug-in failed");
+    }
     target.join(profile).join("libtrellis_pkcs11.so")
 }
 
