@@ -363,6 +363,7 @@ pub enum Layer {
     Algorithm,
     KmsAttestation,
     KmsContext,
+    KmsReply,
     KmsService,
     Sealing,
     Transport,
@@ -374,8 +375,10 @@ pub enum Layer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KmsRefusal {
-    /// The key policy or the encryption context refuses it, or the wrapped key is another's.
+    /// The key policy refuses it, to this enclave or to this host (AccessDeniedException and its like).
     Denied,
+    /// The wrapped key is another's, or of another encryption context (InvalidCiphertextException).
+    InvalidCiphertext,
     /// KMS cannot be reached or failed.
     Service,
 }

@@ -159,6 +159,7 @@ fn to_the_enclave() {
         r#"{"KmsReply":{"ciphertext_for_recipient":"AQ==","wrapped_key":"Ag=="}}"#,
     );
     same(ToEnclave::KmsError { reason: KmsRefusal::Denied }, r#"{"KmsError":{"reason":"denied"}}"#);
+    same(KmsRefusal::InvalidCiphertext, r#""invalid-ciphertext""#);
 }
 
 #[test]
