@@ -131,6 +131,28 @@ fn what_makes_documents_for_tests_is_in_no_program() {
     }
 }
 
+#[test]
+fn the_cloud_and_what_is_asynchronous_is_in_the_host_only() {
+    let graph = Graph::load();
+    let host = "trellis-cosigner-host";
+    assert!(graph.needs(host, false).contains("aws-sdk-kms") && graph.needs(host, false).contains("tokio"));
+    for member in graph.members.keys().filter(|member| *member != host) {
+        let needs = graph.needs(member, false);
+        for word in ["aws-sdk-kms", "aws-config", "tokio", "parking_lot"] {
+            assert!(!needs.contains(word), "{member} depends on {word}");
+        }
+    }
+}
+
+#[test]
+fn the_kms_double_is_in_no_program() {
+    let graph = Graph::load();
+    assert!(graph.needs("trellis-cosigner-host", true).contains("trellis-kms-double"));
+    for member in graph.members.keys() {
+        assert!(!graph.needs(member, false).contains("trellis-kms-double"), "{member} ships with it");
+    }
+}
+
 /// All Rust files of the project, by their path in it.
 fn sources() -> Vec<(PathBuf, String)> {
     let output = Command::new("git").current_dir(workspace()).args(["ls-files", "-z", "*.rs"]).output();
