@@ -90,6 +90,10 @@ pub enum Response {
     Key {
         /// The key.
         key: PublicKey,
+        /// The KMS key, as the birth attestation names it.
+        kms_key: KmsKey,
+        /// The data key as KMS wrapped it, whose hash the birth attestation has.
+        wrapped_key: Bytes,
         /// The COSE_Sign1 that was made with it.
         birth_attestation: Bytes,
     },

@@ -113,8 +113,8 @@ fn responses() {
         r#"{"Keys":{"keys":[{"user_id":"u","algorithm":"Ed25519","public_key":"AQ=="}],"more":true}}"#,
     );
     same(
-        Response::Key { key, birth_attestation: bytes(2) },
-        r#"{"Key":{"key":{"user_id":"u","algorithm":"Ed25519","public_key":"AQ=="},"birth_attestation":"Ag=="}}"#,
+        Response::Key { key, kms_key: kms_key(), wrapped_key: bytes(3), birth_attestation: bytes(2) },
+        r#"{"Key":{"key":{"user_id":"u","algorithm":"Ed25519","public_key":"AQ=="},"kms_key":"arn:k","wrapped_key":"Aw==","birth_attestation":"Ag=="}}"#,
     );
     same(Response::Signature { signature: bytes(9) }, r#"{"Signature":{"signature":"CQ=="}}"#);
     same(Response::Destroyed {}, r#"{"Destroyed":{}}"#);
