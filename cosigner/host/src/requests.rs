@@ -3,7 +3,7 @@
 use std::fmt;
 
 use cosigner_protocol::{
-    Bytes, Secret, UserId,
+    Secret, UserId,
     message::{
         Class, Failure, FromEnclave, Health, Input, Layer, PublicKey, Request, Response, SealedKey, ToEnclave,
     },
@@ -218,7 +218,7 @@ impl Host {
 }
 
 fn key_response(record: Record) -> Response {
-    let SealedKey { user_id, algorithm, public_key, .. } = record.key;
-    let birth_attestation: Bytes = record.birth_attestation;
-    Response::Key { key: PublicKey { user_id, algorithm, public_key }, birth_attestation }
+    let SealedKey { user_id, algorithm, public_key, kms_key, wrapped_key, .. } = record.key;
+    let key = PublicKey { user_id, algorithm, public_key };
+    Response::Key { key, kms_key, wrapped_key, birth_attestation: record.birth_attestation }
 }

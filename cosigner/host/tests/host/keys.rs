@@ -29,7 +29,7 @@ fn a_key_is_made_listed_used_and_destroyed() {
     assert_eq!(client.public_key("me"), no_record());
     assert_eq!(client.sign("me"), no_record());
     let made = client.generate("me");
-    let Response::Key { key, birth_attestation } = &made else { panic!("{made:?}") };
+    let Response::Key { key, birth_attestation, .. } = &made else { panic!("{made:?}") };
     assert_eq!((key.user_id.as_str(), key.algorithm), ("me", Algorithm::MlDsa65));
     assert_eq!(birth_attestation.0.len(), 32);
     assert_eq!(client.public_key("me"), made);

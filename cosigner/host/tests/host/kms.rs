@@ -145,8 +145,8 @@ fn only_the_configured_keys_are_asked_for() {
     let answer = setup.client().ask(&open(OTHER_KEY));
     assert_eq!(answer, failed(Class::SigningFailed, Layer::KmsAttestation));
     assert_eq!(setup.double.calls("Decrypt"), 0);
-    let host = Host::spawn(&setup.folder, &setup.double.endpoint, "other", &["--former-kms-key", OTHER_KEY]);
-    crate::parts::until("the host to listen", || host.log().contains("listens at"));
+    let host =
+        Host::start_with(&setup.folder, &setup.double.endpoint, "other", &["--former-kms-key", OTHER_KEY]);
     assert_eq!(host.client().ask(&open(OTHER_KEY)), failed(Class::SigningFailed, Layer::KmsContext));
     assert_eq!(setup.double.calls("Decrypt"), 1);
 }

@@ -38,11 +38,11 @@ pub(crate) fn job() -> Option<impl Iterator<Item = OsString>> {
 
 /// Everything, with a scripted enclave. Dropped, it is all gone.
 pub(crate) struct Setup {
-    pub(crate) folder: Arc<tempfile::TempDir>,
-    pub(crate) enclave: Arc<Enclave>,
+    pub(crate) host: Host,
     pub(crate) double: Double,
     pub(crate) peer: Option<Peer>,
-    pub(crate) host: Host,
+    pub(crate) enclave: Arc<Enclave>,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Setup {
@@ -55,12 +55,12 @@ impl Setup {
     pub(crate) fn with(
         look: impl Fn(&mut crate::peer::Conversation<'_>, usize) -> bool + Send + Sync + 'static,
     ) -> Self {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let folder = tempfile::tempdir().unwrap();
         let enclave = Arc::new(Enclave::new());
         let double = Double::start(&folder, &enclave);
         let peer = Peer::start(&folder.path().join("enclave"), enclave.clone(), look);
         let host = Host::start(&folder, &double.endpoint, "host");
-        Self { folder, enclave, double, peer: Some(peer), host }
+        Self { host, double, peer: Some(peer), enclave, folder }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -151,8 +151,17 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn start(folder: &tempfile::TempDir, endpoint: &str, name: &str) -> Self {
-        let host = Self::spawn(folder, endpoint, name, &[]);
-        until("the host to listen", || host.log().contains("listens at"));
+        Self::start_with(folder, endpoint, name, &[])
+    }
+
+    /// With more options.
+    pub(crate) fn start_with(folder: &tempfile::TempDir, endpoint: &str, name: &str, more: &[&str]) -> Self {
+        // In an earlier life it may have written there.
+        let lives = |log: &str| log.matches("listens at").count();
+        let before =
+            fs::read_to_string(folder.path().join(format!("{name}.log"))).map_or(0, |log| lives(&log));
+        let host = Self::spawn(folder, endpoint, name, more);
+        until("the host to listen", || lives(&host.log()) > before);
         host
     }
 
@@ -241,6 +250,11 @@ impl Client {
 pub(crate) fn signing(name: &str, message: &[u8]) -> Request {
     let input = Input::Message { context: Bytes(vec![]), message: Secret::new(message.to_vec()) };
     Request::Sign { user_id: user(name), input, deterministic: false }
+}
+
+/// JSON as a frame.
+pub(crate) fn frame(json: &str) -> Vec<u8> {
+    [&u32::try_from(json.len()).unwrap().to_be_bytes(), json.as_bytes()].concat()
 }
 
 pub(crate) fn user(name: &str) -> UserId {
