@@ -7,7 +7,7 @@ use super::{
     pins::{self, Opened},
     pool::Pool,
     seal::{RecordKeys, TokenKey},
-    token::Token,
+    token::{Name, Token},
     view::View,
 };
 use crate::{
@@ -53,6 +53,11 @@ impl<K: Keeper> SealedVault<K> {
 
     pub(crate) fn keeper(&self) -> &K {
         &self.keeper
+    }
+
+    /// The name of the token it is a room of.
+    pub(crate) fn token_id(&self) -> Name {
+        self.token.token_id
     }
 
     /// The token key and the token it belongs to, for C_InitPIN from the security officer's vault.
