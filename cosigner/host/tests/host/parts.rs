@@ -1,7 +1,6 @@
 //! The processes, and who asks them.
 
 use std::{
-    ffi::OsString,
     fs::{self, File},
     io::{BufRead, BufReader, Lines, Write},
     path::PathBuf,
@@ -24,16 +23,24 @@ pub(crate) const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/0a1b2c3d
 pub(crate) const OTHER_KEY: &str =
     "arn:aws:kms:eu-central-1:111122223333:key/0a1b2c3d-0000-4000-8000-00000000000b";
 const CALLER: &str = "arn:aws:iam::111122223333:role/parent";
-const JOB: &str = "TRELLIS_TEST_KMS_DOUBLE";
+/// What a child process is to be, and its arguments.
+const JOB: &str = "TRELLIS_TEST_JOB";
 
 /// For what must come some time.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 const TIMEOUTS: Timeouts = Timeouts { connect: LONG, frame: LONG };
 
-/// The arguments of the double that this process is to be.
-pub(crate) fn job() -> Option<impl Iterator<Item = OsString>> {
-    let arguments: Vec<String> = serde_json::from_str(&std::env::var(JOB).ok()?).unwrap();
-    Some(arguments.into_iter().map(OsString::from))
+/// What this process is to be, if it is a child: the program's name and its arguments.
+pub(crate) fn job() -> Option<Vec<String>> {
+    Some(serde_json::from_str(&std::env::var(JOB).ok()?).unwrap())
+}
+
+/// This program again, as another.
+pub(crate) fn child(program: &[&str]) -> Command {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "child", "--nocapture", "--test-threads=1"]);
+    child.env(JOB, serde_json::to_string(program).unwrap());
+    child
 }
 
 /// Everything, with a scripted enclave. Dropped, it is all gone.
@@ -57,7 +64,7 @@ impl Setup {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let enclave = Arc::new(Enclave::new());
-        let double = Double::start(&folder, &enclave);
+        let double = Double::start(&folder, &enclave.root());
         let peer = Peer::start(&folder.path().join("enclave"), enclave.clone(), look);
         let host = Host::start(&folder, &double.endpoint, "host");
         Self { host, double, peer: Some(peer), enclave, folder }
@@ -82,7 +89,7 @@ pub(crate) struct Double {
 }
 
 impl Double {
-    fn start(folder: &tempfile::TempDir, enclave: &Enclave) -> Self {
+    pub(crate) fn start(folder: &tempfile::TempDir, root: &[u8; 32]) -> Self {
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let policy = json!({
             "Version": "2012-10-17",
@@ -98,13 +105,10 @@ impl Double {
             }],
         });
         fs::write(path("policy"), policy.to_string()).unwrap();
-        let root: String = enclave.root().iter().map(|byte| format!("{byte:02x}")).collect();
+        let root: String = root.iter().map(|byte| format!("{byte:02x}")).collect();
         let (keys, policy) = (path("kms-keys"), path("policy"));
         let arguments = ["double", "--keys", &keys, "--policy", &policy, "--root", &root, "--caller", CALLER];
-        let arguments = [&arguments[..], &["--key", KEY, "--key", OTHER_KEY]].concat();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--nocapture", "--test-threads=1"])
-            .env(JOB, serde_json::to_string(&arguments).unwrap())
+        let mut child = child(&[&arguments[..], &["--key", KEY, "--key", OTHER_KEY]].concat())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
