@@ -187,6 +187,11 @@ impl Library {
         state.raw.filter(|_| state.running).map(|raw| (raw, state.epoch))
     }
 
+    /// Whether finalising it is ours.
+    pub(super) fn is_ours(&self) -> bool {
+        self.state().ours
+    }
+
     /// Shuts the gate for fork(2), waits until nobody is inside, runs `last` and stops the library, so that a child
     /// inherits nothing that is open or logged in. Calls that take longer than [`FORK_TIMEOUT`] are not waited for.
     fn shut(&self, last: impl FnOnce(Raw)) {
