@@ -42,11 +42,15 @@ pub(crate) fn of(text: &str) -> String {
     slots.fold(head, |text, slot| text + "[[slot]]\n" + slot + &lines)
 }
 
-/// A directory of SoftHSM's, without a token, for a test whose SOFTHSM2_CONF is the file in it.
+/// [`prepare_softhsm`] where this backend is SoftHSM.
 pub(crate) fn prepare(directory: &Path) {
-    if !is_softhsm() {
-        return;
+    if is_softhsm() {
+        prepare_softhsm(directory);
     }
+}
+
+/// A directory of SoftHSM's, without a token, for a test whose SOFTHSM2_CONF is the file in it.
+pub fn prepare_softhsm(directory: &Path) {
     let tokens = directory.join("softhsm");
     std::fs::create_dir(&tokens).expect("the test's directory can be written");
     let text = format!(

@@ -62,6 +62,14 @@ impl Drop for Child {
     }
 }
 
+/// SIGKILL to a group of processes, by the id of the child of this process that leads it and was not waited for.
+pub fn kill_group(leader: u32) {
+    let group = libc::pid_t::try_from(leader).expect("a process id");
+    assert!(group > 1, "not everybody");
+    // SAFETY: the group's leader is a child of ours, so nobody else has its id.
+    assert_eq!(unsafe { libc::kill(-group, libc::SIGKILL) }, 0);
+}
+
 /// Sets an environment variable, for a child that has one thread only.
 pub fn set_variable(name: &str, value: &std::ffi::OsStr) {
     // SAFETY: the one thread of the child reads no variable at the same time.

@@ -250,10 +250,7 @@ fn key_wrap(
 }
 
 /// RFC 3394 section 2.2.2; `None` where the integrity check fails.
-fn key_unwrap(
-    wrapped: &[u8],
-    mut decrypt: impl FnMut([u8; 16]) -> Result<Block, Rv>,
-) -> Result<Opened, Rv> {
+fn key_unwrap(wrapped: &[u8], mut decrypt: impl FnMut([u8; 16]) -> Result<Block, Rv>) -> Result<Opened, Rv> {
     let Some((head, rest)) = wrapped.split_first_chunk::<8>() else { return Ok(None) };
     let mut head = *head;
     let mut out = Zeroizing::new(rest.to_vec());

@@ -85,11 +85,21 @@ impl Device {
         Ok(outcome)
     }
 
+    /// Runs `f` while nobody else calls the library.
+    fn alone<T>(&self, f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        self.library.alone(f).unwrap_or_else(|| {
+            Err(Failure::Away(format!(
+                "{} does not return from a call; restart the application",
+                self.name()
+            )))
+        })
+    }
+
     /// Has the HSM judge a PIN although a vault of ours is logged in: it steps aside for that long. An application's own
     /// login cannot. Call with [`Device::logins`] held.
     pub(in crate::pkcs11) fn judge_again(&self, pin: &Pin) -> Result<(), Failure> {
         self.call(Session::check_login)?;
-        self.library.alone(|| {
+        self.alone(|| {
             let away = || Failure::Away(format!("{} went away", self.name()));
             let (raw, _) = self.library.running().ok_or_else(away)?;
             let mut state = self.state();
@@ -190,7 +200,7 @@ impl Device {
     ) -> Result<T, Failure> {
         // Once through the usual way, so that the device is found and awake.
         self.call(|session| session.raw.session_state(session.handle).map(drop))?;
-        self.library.alone(|| {
+        self.alone(|| {
             let Some((raw, _)) = self.library.running() else {
                 return Err(Failure::Away(format!("{} went away", self.name())));
             };
@@ -245,7 +255,7 @@ impl Device {
     /// C_InitToken. All sessions of ours are closed first; an application's own are not: CKR_SESSION_EXISTS.
     pub(in crate::pkcs11) fn init_token(&self, so_pin: &Pin, label: &str) -> Result<(), Failure> {
         let slot = self.at_slot(|_, slot| Ok(slot))?;
-        self.library.alone(|| {
+        self.alone(|| {
             let Some((raw, epoch)) = self.library.running() else {
                 return Err(Failure::Away(format!("{} went away", self.name())));
             };

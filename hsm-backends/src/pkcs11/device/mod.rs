@@ -201,13 +201,14 @@ impl Device {
             };
             let Some(lost) = lost else { return Err(failed.failure) };
             // Each kind may look like the other at first.
-            let lost = if tries == 1 && matches!(failed.failure, Failure::Said(_)) { Lost::Sessions } else { lost };
-            self.library.alone(|| self.repair(lost, &failed));
+            let lost =
+                if tries == 1 && matches!(failed.failure, Failure::Said(_)) { Lost::Sessions } else { lost };
+            let repaired = self.library.alone(|| self.repair(lost, &failed)).is_some();
             // Without a vault nobody has been promised anything, and a device that is away is soon said to be.
             let over = match failed.failure {
-                Failure::Unseen => false,
-                Failure::Said(_) if tries < TRIES => false,
-                _ => !self.is_held() || begun.elapsed() >= PATIENCE,
+                Failure::Unseen => !repaired,
+                Failure::Said(_) if tries < TRIES => !repaired,
+                _ => !repaired || !self.is_held() || begun.elapsed() >= PATIENCE,
             };
             if over {
                 return Err(failed.failure);
@@ -409,7 +410,7 @@ impl Drop for Device {
         if nothing_open {
             return;
         }
-        self.library.alone(|| match self.library.running() {
+        let _ = self.library.alone(|| match self.library.running() {
             Some((raw, epoch)) if epoch == own_epoch => self.leave(raw),
             _ => {}
         });
