@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the whole program is tests")]
 
+mod limits;
 mod load;
 mod restart;
 mod served;
