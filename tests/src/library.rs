@@ -8,6 +8,8 @@ use std::{
     sync::OnceLock,
 };
 
+use crate::backend;
+
 /// The environment variable that names a module to test.
 pub const VARIABLE: &str = "TRELLIS_MODULE";
 
@@ -34,6 +36,11 @@ fn build() -> PathBuf {
     cargo(&target, |cargo| {
         cargo.args(["rustc", "--quiet", "-p", "trellis-pkcs11", "--lib", "--crate-type", "cdylib"]);
     });
+    if backend::is_tpm() {
+        cargo(&target, |cargo| {
+            cargo.args(["build", "--quiet", "-p", "trellis-tpm-plugin"]);
+        });
+    }
     target.join(profile()).join("libtrellis_pkcs11.so")
 }
 

@@ -193,7 +193,7 @@ impl Keeper for HsmKeeper {
         Ok(key)
     }
 
-    fn pin_state(&self, role: Role) -> PinState {
+    fn pin_state(&self, role: Role, _: &[u8]) -> PinState {
         let Ok(token) = self.device.token() else { return PinState::Good };
         let [low, last, locked] = match role {
             Role::User => [ck::CKF_USER_PIN_COUNT_LOW, ck::CKF_USER_PIN_FINAL_TRY, ck::CKF_USER_PIN_LOCKED],

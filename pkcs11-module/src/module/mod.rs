@@ -29,6 +29,7 @@ use hsm_backends::{
     KeyStore, RecordId, StoreError,
     embedded::{self, EmbeddedStore},
     pkcs11::{self, Libraries, Pkcs11Store},
+    tpm::{self, TpmStore},
 };
 
 use crate::{
@@ -149,19 +150,26 @@ impl Module {
 
 fn store(slot: &SlotConfig, libraries: &Libraries) -> Box<dyn KeyStore> {
     let (directory, pin_tries) = (slot.path.clone(), slot.pin_tries);
-    match (slot.backend, &slot.module_path) {
-        (Backend::Pkcs11, Some(library)) => {
+    match &slot.backend {
+        Backend::Embedded => Box::new(EmbeddedStore::new(embedded::Options { directory, pin_tries })),
+        Backend::Pkcs11(hsm) => {
             let kinds = |names: &Vec<MechanismName>| names.iter().map(|name| name.kind()).collect();
             let options = pkcs11::Options {
-                library: library.clone(),
-                token: slot.selector(),
+                library: hsm.library.clone(),
+                token: hsm.token.clone(),
                 directory,
                 pin_tries,
-                pass_through: slot.pass_through.as_ref().map(kinds),
+                pass_through: hsm.pass_through.as_ref().map(kinds),
             };
             Box::new(Pkcs11Store::new(options, libraries))
         }
-        _ => Box::new(EmbeddedStore::new(embedded::Options { directory, pin_tries })),
+        Backend::Tpm(settings) => Box::new(TpmStore::new(tpm::Options {
+            directory,
+            pin_tries,
+            tcti: settings.tcti.clone(),
+            pcrs: settings.pcrs.clone(),
+            plug_in: settings.plug_in.clone(),
+        })),
     }
 }
 

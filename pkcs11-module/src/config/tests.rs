@@ -1,0 +1,100 @@
+//! What a configuration means, and what is refused where.
+
+use std::{fs, path::Path};
+
+use hsm_backends::pkcs11::Selector;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    let environment = Environment { home: Some("/home/ada".into()), ..Environment::default() };
+    Config::parse(text, Path::new("/etc/trellis/trellis.toml"), &environment).map_err(|error| error.0)
+}
+
+#[test]
+fn slots_are_numbered_by_position_unless_they_say_otherwise() {
+    let config =
+        parse("[[slot]]\npath='~/a'\n[[slot]]\nid=7\npath='b'\npin-tries=3\n[[slot]]\npath='/c'\n").unwrap();
+    let slots: Vec<_> =
+        config.slots().map(|(id, slot)| (id.0, slot.path.to_str().unwrap(), slot.pin_tries)).collect();
+    assert_eq!(slots, [(0, "/home/ada/a", 10), (7, "/etc/trellis/b", 3), (2, "/c", 10)]);
+}
+
+#[test]
+fn a_token_of_an_hsm_is_named_in_two_ways() {
+    let begin = "[[slot]]\nbackend = 'pkcs11'\npath = '/a'\nmodule-path = '~/hsm.so'\n";
+    let slot = |rest: &str| {
+        let config = parse(&format!("{begin}{rest}")).unwrap();
+        let (_, slot) = config.slots().next().unwrap();
+        let Backend::Pkcs11(hsm) = &slot.backend else { panic!("{slot:?}") };
+        assert_eq!(hsm.library, Path::new("/home/ada/hsm.so"));
+        hsm.token.clone()
+    };
+    let by_uri = slot("token = 'pkcs11:token=my%20ca;serial=12;slot-id=3'\n");
+    assert_eq!(by_uri, slot("token-label = 'my ca'\ntoken-serial = '12'\ntoken-slot = 3\n"));
+    assert_eq!(by_uri, slot("token = 'pkcs11:token=my%20ca;serial=12'\ntoken-slot = 3\n"));
+    assert_eq!(slot(""), Selector::default());
+}
+
+#[test]
+fn errors_name_file_line_and_column() {
+    for (text, at, what) in [
+        ("log = 'info'\ncolour = 'red'\n", "2:1", "colour"),
+        ("ec-point = 'point'\n", "1:12", "point"),
+        ("log = 'loud'\n", "1:7", "loud"),
+        ("mechanisms = ['CKM_NO_SUCH']\n", "1:14", "CKM_NO_SUCH"),
+        ("[[slot]]\npath = '/a'\npin-tries = 0\n", "3:13", "between 1 and 100"),
+        ("[[slot]]\npath = '/a'\n[[slot]]\nid = 0\npath = '/b'\n", "3:1", "id 0"),
+        ("[[slot]]\npath = '/a'\n[[slot]]\npath = '/a'\n", "3:1", "path /a"),
+        ("[[slot]]\nbackend = 'cloud'\npath = '/a'\n", "2:11", "cloud"),
+        (
+            "[[slot]]\npath = '/a'\nmodule-path = '/b'\n",
+            "1:1",
+            "module-path says nothing with backend = \"embedded\"",
+        ),
+        ("[[slot]]\nbackend = 'pkcs11'\npath = '/a'\n", "1:1", "module-path"),
+        ("[[slot]]\nbackend = 'pkcs11'\npath = '/a'\nmodule-path = '/b'\ntoken = 'x'\n", "5:9", "pkcs11:"),
+        (
+            "[[slot]]\nbackend='pkcs11'\npath='/a'\nmodule-path='/b'\ntoken='pkcs11:token=a'\ntoken-label='a'\n",
+            "1:1",
+            "as well",
+        ),
+        (
+            "[[slot]]\nbackend='pkcs11'\npath='/a'\nmodule-path='/b'\npass-through=['CKM_X']\n",
+            "5:14",
+            "CKM_X",
+        ),
+        ("[[slot]]\n", "1:1", "path"),
+        ("log = \n", "1:7", ""),
+    ] {
+        let error = parse(text).unwrap_err();
+        let prefix = format!("/etc/trellis/trellis.toml:{at}: ");
+        assert!(error.starts_with(&prefix) && error.contains(what), "{text:?} gave {error}");
+    }
+}
+
+#[test]
+fn lookup_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, named) = (dir.path().join("home"), dir.path().join("named.toml"));
+    let xdg = home.join(".config/trellis");
+    let mut environment = Environment { home: Some(home.clone()), ..Environment::default() };
+
+    let (config, file) = Config::load(&environment).unwrap();
+    assert_eq!(file, None);
+    let paths: Vec<_> = config.slots().map(|(id, slot)| (id, slot.path.clone())).collect();
+    assert_eq!(paths, [(SlotId(0), home.join(".local/share/trellis/default"))]);
+
+    fs::create_dir_all(&xdg).unwrap();
+    fs::write(xdg.join("trellis.toml"), "ec-point = 'der'").unwrap();
+    let (config, file) = Config::load(&environment).unwrap();
+    assert_eq!(file, Some(xdg.join("trellis.toml")));
+    assert!(config.ec_point_der);
+    assert_eq!(config.slots.len(), 1);
+
+    environment.conf = Some(named.clone().into());
+    let error = Config::load(&environment).unwrap_err();
+    assert!(error.to_string().contains("named.toml: cannot be read"), "{error}");
+    fs::write(&named, "").unwrap();
+    assert_eq!(Config::load(&environment).unwrap().1, Some(named));
+}
