@@ -35,6 +35,11 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
     /// Judges a PIN; `None` when it is another.
     fn judge(&self, place: Kept, kept: &[u8], pin: &Pin) -> Result<Option<Judged>, StoreError>;
 
+    /// Whether a refusal of [`Keeper::judge`] says that the PIN was not judged: then it costs no try.
+    fn leaves_unjudged(&self, _: &StoreError) -> bool {
+        false
+    }
+
     /// Whether what a row holds is well formed, as far as can be told without the PIN.
     fn check(&self, role: Role, kept: &[u8]) -> Result<(), StoreError>;
 

@@ -108,7 +108,12 @@ pub(crate) fn judge(
         Ok((token, row))
     })?;
     let kept = Kept { role, token_id: token.token_id };
-    let judged = keeper.judge(kept, &row.wrapped, pin)?.ok_or(StoreError::PinIncorrect)?;
+    let judged = keeper.judge(kept, &row.wrapped, pin).inspect_err(|error| {
+        if keeper.leaves_unjudged(error) {
+            take_back(call, role, row.started);
+        }
+    });
+    let judged = judged?.ok_or(StoreError::PinIncorrect)?;
     // Losing the count to a power failure leaves one try too many on it, never one too few.
     let clear = |transaction: &rusqlite::Transaction<'_>| -> Result<(), Fault> {
         if token::moment(transaction)?.incarnation != token.moment.incarnation {
@@ -131,4 +136,16 @@ pub(crate) fn judge(
         call.write_lazily(clear)?
     }
     Ok(Opened { token, key: judged.key })
+}
+
+/// A try that was none. Where that cannot be written, it stays on the count.
+fn take_back(call: &mut Call<'_>, role: Role, started: i64) {
+    let _ = call.write_lazily(|transaction| {
+        transaction
+            .prepare_cached(
+                "UPDATE pin SET started = ?1 - 1 WHERE role = ?2 AND started = ?1 AND cleared < ?1",
+            )?
+            .execute(params![started, role_number(role)])?;
+        Ok(())
+    });
 }

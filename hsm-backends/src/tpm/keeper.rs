@@ -132,6 +132,10 @@ impl TpmKeeper {
         anchor: &[u8],
         before: Option<&Row>,
     ) -> Result<Vec<u8>, StoreError> {
+        if let Some(row) = before {
+            // A change of this PIN that was cut off comes first, so that the counter is above it as well.
+            self.settle_row(change.role, row)?;
+        }
         let stretch = Stretch::fresh()?;
         let auth = stretch.authorisation(change.pin)?;
         let so_far = before.map_or(&[][..], |row| &row.door);
@@ -212,6 +216,11 @@ impl Keeper for TpmKeeper {
             ));
         }
         Ok(Some(Judged { key: Some(key), anew: None }))
+    }
+
+    /// The TPM counts for itself. What it says before it has judged a PIN, or instead of that, is no wrong PIN.
+    fn leaves_unjudged(&self, refusal: &StoreError) -> bool {
+        !matches!(refusal, StoreError::PinLocked)
     }
 
     fn check(&self, _: Role, kept: &[u8]) -> Result<(), StoreError> {
