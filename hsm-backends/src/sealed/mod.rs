@@ -115,7 +115,7 @@ impl<K: Keeper> KeyStore for SealedStore<K> {
 
     fn admission(&self) -> Result<Admission, StoreError> {
         let mut call = self.pool.enter();
-        match call.read(|sql| token::load(sql)) {
+        match call.read(token::load) {
             Ok(_) => Ok(Admission { initialized: true, write_protected: call.is_read_only()? }),
             Err(StoreError::TokenNotInitialized) => {
                 Ok(Admission { initialized: false, write_protected: false })
