@@ -214,7 +214,7 @@ impl Tpm {
         content!(taken(hash), buffer).try_into().map_err(|_| UNFIT)
     }
 
-    /// TPM2_PCR_Read of a selection of one PCR: its value; empty where the TPM does not have it.
+    /// TPM2_PCR_Read, which takes no session that encrypts, of a selection of one PCR: its value; empty where the TPM does not have it.
     pub(crate) fn pcr_read(&mut self, bank: u16, pcr: u8) -> Result<Vec<u8>> {
         let selection = pcr_selection(&[(bank, 1 << pcr)])?;
         let (mut counter, mut selected, mut values) = (0, null_mut(), null_mut());
@@ -222,7 +222,7 @@ impl Tpm {
         check(unsafe {
             tss::Esys_PCR_Read(
                 self.esys,
-                self.session,
+                NONE,
                 NONE,
                 NONE,
                 &raw const selection,
