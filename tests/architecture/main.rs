@@ -123,6 +123,17 @@ fn layers_below_depend_downwards_only() {
     assert!(DOORS.iter().all(|door| !algorithms.contains(door)), "{algorithms:?}");
 }
 
+/// Who needs the maker of documents when nothing is built for tests, and these features are on.
+fn makes_documents(features: &[&str]) -> Vec<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(workspace()).args(["tree", "--workspace", "--offline", "--locked", "--edges=no-dev"]);
+    cargo.args(["--invert=trellis-document-maker", "--prefix=none", "--format={p}"]).args(features);
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed = String::from_utf8(output.stdout).unwrap();
+    listed.lines().skip(1).filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+}
+
 #[test]
 fn the_module_does_not_link_what_is_for_tpms() {
     let graph = Graph::load();
@@ -138,11 +149,31 @@ fn the_module_does_not_link_what_is_for_tpms() {
 
 #[test]
 fn what_makes_documents_for_tests_is_in_no_program() {
+    assert!(Graph::load().needs("trellis-attest", true).contains("trellis-document-maker"));
+    // The walk finds who asks for it.
+    assert_eq!(makes_documents(&["--all-features"]), ["trellis-enclave"]);
+    assert_eq!(makes_documents(&[]), [""; 0]);
+}
+
+#[test]
+fn the_cloud_and_what_is_asynchronous_is_in_the_host_only() {
     let graph = Graph::load();
-    assert!(graph.needs("trellis-attest", true).contains("trellis-document-maker"));
-    for member in graph.members.keys() {
+    let host = "trellis-cosigner-host";
+    assert!(graph.needs(host, false).contains("aws-sdk-kms") && graph.needs(host, false).contains("tokio"));
+    for member in graph.members.keys().filter(|member| *member != host) {
         let needs = graph.needs(member, false);
-        assert!(!needs.contains("trellis-document-maker"), "{member} ships with it");
+        for word in ["aws-sdk-kms", "aws-config", "tokio", "parking_lot"] {
+            assert!(!needs.contains(word), "{member} depends on {word}");
+        }
+    }
+}
+
+#[test]
+fn the_kms_double_is_in_no_program() {
+    let graph = Graph::load();
+    assert!(graph.needs("trellis-cosigner-host", true).contains("trellis-kms-double"));
+    for member in graph.members.keys() {
+        assert!(!graph.needs(member, false).contains("trellis-kms-double"), "{member} ships with it");
     }
 }
 

@@ -71,6 +71,17 @@ pub(crate) fn of(text: &str) -> String {
     slots.fold(head, |text, slot| text + "[[slot]]\n" + slot + &lines)
 }
 
+/// A directory of SoftHSM's, without a token, for a test whose SOFTHSM2_CONF is the file in it.
+pub fn prepare_softhsm(directory: &Path) {
+    let tokens = directory.join("softhsm");
+    std::fs::create_dir(&tokens).expect("the test's directory can be written");
+    let text = format!(
+        "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+        tokens.display()
+    );
+    std::fs::write(directory.join("softhsm2.conf"), text).expect("the test's directory can be written");
+}
+
 /// What a test's backend needs outside the test's process: it lives as long as this.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared(Option<Swtpm>);
@@ -82,14 +93,7 @@ impl Prepared {
         match backend() {
             Backend::Embedded => Self::default(),
             Backend::SoftHsm => {
-                let tokens = directory.join("softhsm");
-                std::fs::create_dir(&tokens).expect("the test's directory can be written");
-                let text = format!(
-                    "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
-                    tokens.display()
-                );
-                std::fs::write(directory.join("softhsm2.conf"), text)
-                    .expect("the test's directory can be written");
+                prepare_softhsm(directory);
                 Self::default()
             }
             Backend::Tpm => Self(Some(Swtpm::start(&directory.join("tpm")))),

@@ -116,6 +116,11 @@ impl<K: Keeper> Admin for SealedStore<K> {
 }
 
 impl<K: Keeper> SealedStore<K> {
+    /// The token's name, which C_InitToken changes.
+    pub(crate) fn token_id(&self) -> Result<Name, StoreError> {
+        self.pool.enter().read(|sql| Ok(token::load(sql)?.token_id))
+    }
+
     /// Makes the database beside its place and puts it there whole.
     fn create(&self, call: &mut Call<'_>, fresh: &Fresh) -> Result<(), StoreError> {
         let files = call.files();

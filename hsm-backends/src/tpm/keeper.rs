@@ -218,11 +218,6 @@ impl Keeper for TpmKeeper {
         Ok(Some(Judged { key: Some(key), anew: None }))
     }
 
-    /// The TPM counts for itself. What it says before it has judged a PIN, or instead of that, is no wrong PIN.
-    fn leaves_unjudged(&self, refusal: &StoreError) -> bool {
-        !matches!(refusal, StoreError::PinLocked)
-    }
-
     fn check(&self, _: Role, kept: &[u8]) -> Result<(), StoreError> {
         Row::decode(kept).map(drop)
     }
