@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::kms::{Kms, Question, Refusal, Reply};
 
 /// How long an enclave that is away is waited for: it may be starting again.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(50);
 /// A connection that has been idle for longer is not used any more.
 const STALE: Duration = Duration::from_secs(60);
@@ -72,7 +72,7 @@ impl Enclave {
 
     /// Asks, relays the enclave's question to KMS if it has one, and returns its answer.
     ///
-    /// A connection that breaks is made anew and the request said again, for five seconds: whatever the enclave
+    /// A connection that breaks is made anew and the request said again, for four seconds: whatever the enclave
     /// has made and nobody kept is nothing. Only a PIN is never said twice, since each time may count as a try.
     pub fn ask(&self, request: &ToEnclave, kms: &Kms) -> Result<Outcome, EnclaveError> {
         let until = Instant::now() + PATIENCE;

@@ -21,9 +21,10 @@ const USER_ID: &str = "user_id";
 /// How often a call is tried: throttling and KMS' own failures pass.
 const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// For one call with all its tries: the enclave waits ten seconds for a frame.
-const WHOLE_CALL: Duration = Duration::from_secs(7);
-const ONE_TRY: Duration = Duration::from_secs(3);
+/// For one call with all its tries. Together with the patience for the enclave it stays below the ten seconds for which
+/// whoever asks waits for an answer.
+const WHOLE_CALL: Duration = Duration::from_secs(5);
+const ONE_TRY: Duration = Duration::from_millis(2500);
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// What is asked of KMS.

@@ -34,6 +34,9 @@ pub struct Options {
     /// Requests to the enclave at a time
     #[arg(long, value_name = "COUNT", default_value_t = 16)]
     pub enclave_connections: usize,
+    /// End when standard input ends, as at SIGTERM
+    #[arg(long)]
+    pub until_eof: bool,
 }
 
 fn kms_key(text: &str) -> Result<KmsKey, String> {

@@ -181,13 +181,13 @@ impl Host {
             .arg(format!("unix:{}", path("enclave").display()))
             .arg("--records")
             .arg(path("records"))
-            .args(["--kms-key", KEY, "--kms-endpoint", endpoint])
+            .args(["--kms-key", KEY, "--kms-endpoint", endpoint, "--until-eof"])
             .args(more)
             // Nothing of this machine's account, and no instance to be asked about.
             .env_clear()
             .envs([("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "none")])
             .env("HOME", folder.path())
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(out)
             .spawn()
@@ -208,6 +208,11 @@ impl Host {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 
+    /// The end of its standard input.
+    pub(crate) fn close(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -216,6 +221,8 @@ impl Host {
 
     /// Its exit code when it has ended by itself.
     pub(crate) fn end(&mut self) -> Option<i32> {
+        // wait() would close its input.
+        until("the host to end", || self.child.try_wait().unwrap().is_some());
         self.child.wait().unwrap().code()
     }
 }
