@@ -15,4 +15,6 @@ mod sign;
 #[cfg(test)]
 mod token;
 #[cfg(test)]
+mod tpm;
+#[cfg(test)]
 mod trouble;
