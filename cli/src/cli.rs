@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{attest, completions, doctor, key, mechanisms, random, sign, token, verify};
+use crate::commands::{attest, completions, doctor, key, mechanisms, random, sign, token, tpm, verify};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::options::{Global, Outcome};
@@ -37,6 +37,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Initialise tokens, look at them, and manage their PINs.
     Token(token::TokenCommand),
+    /// Look at how a TPM holds a token, and seal it anew.
+    Tpm(tpm::TpmCommand),
     /// Make, list, import, export and delete keys.
     Key(key::KeyCommand),
     /// Sign a file or standard input.
@@ -96,6 +98,7 @@ fn run(cli: Cli) -> Result<Outcome> {
     let Cli { global, command } = cli;
     match command {
         Command::Token(command) => command.run(&global),
+        Command::Tpm(command) => command.run(&global),
         Command::Key(command) => command.run(&global),
         Command::Sign(args) => args.run(&global),
         Command::Verify(args) => args.run(&global),

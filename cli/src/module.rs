@@ -95,7 +95,14 @@ pub(crate) struct Module {
 }
 
 impl Module {
+    /// The module of this run of the command.
     pub(crate) fn load(path: &Path) -> Result<Self> {
+        let _ = LOADED.set(path.to_owned());
+        Self::open(path)
+    }
+
+    /// A module besides.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let pkcs11 = Pkcs11::new(path).map_err(|error| match error {
             Cryptoki::LibraryLoading(error) => Error::module(format!(
                 "the module does not load: {}",
@@ -108,7 +115,6 @@ impl Module {
             }
             other => other.into(),
         })?;
-        let _ = LOADED.set(path.to_owned());
         let arguments = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
         pkcs11.initialize(arguments).map_err(|error| {
             Error::from(error)

@@ -17,6 +17,7 @@ mod pin;
 pub mod pkcs11;
 mod record;
 mod sealed;
+pub mod tpm;
 mod traits;
 
 pub use attributes::{AttributeType, Attributes, Value};
@@ -25,4 +26,4 @@ pub use error::StoreError;
 pub use keys::{Birth, DeviceKey, KeySpec, NewSecret, Place, PrivateKey, SecretKey, SecretPart};
 pub use pin::{PIN_LEN, Pin};
 pub use record::{Change, Record, RecordId};
-pub use traits::{Admin, Description, KeyStore, Objects, PinState, Role, Vault};
+pub use traits::{Admin, Description, KeyStore, Objects, PinState, ReportGroup, Role, Vault};

@@ -161,6 +161,13 @@ pub(crate) fn explain(error: &StoreError, place: Option<Place<'_>>) -> Told {
         StoreError::Changed | StoreError::TokenReplaced => {
             told(error.to_string(), "run the command again".into())
         }
+        StoreError::Device(what) | StoreError::Absent(what) | StoreError::Removed(what)
+            if what.contains("; ") =>
+        {
+            let (_, remedy) = split(what);
+            let message = error.to_string();
+            told(split(&message).0.into(), remedy.unwrap_or_default().into())
+        }
         other => told(other.to_string(), "look at the store's folder and its disk".into()),
     }
 }

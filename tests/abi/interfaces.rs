@@ -74,7 +74,7 @@ isolated! {
             }
         });
         let (standard, vendor) = (c"PKCS 11", c"Vendor Trellis");
-        assert_eq!(listed, [(standard, 3, 2), (standard, 3, 0), (standard, 2, 40), (vendor, 1, 0)]);
+        assert_eq!(listed, [(standard, 3, 2), (standard, 3, 0), (standard, 2, 40), (vendor, 1, 1)]);
     }
 
     /// The older lists are the beginnings of the newest, and every entry is the exported function.

@@ -13,4 +13,5 @@ pub(crate) mod mechanisms;
 pub(crate) mod random;
 pub(crate) mod sign;
 pub(crate) mod token;
+pub(crate) mod tpm;
 pub(crate) mod verify;

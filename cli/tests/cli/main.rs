@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod attest;
 #[cfg(test)]
+mod backends;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod key;

@@ -1,6 +1,17 @@
 //! `trellis-cosigner-host`: the options, a host, and an orderly end at SIGTERM.
 
-use std::{error::Error, fs, future::poll_fn, process::ExitCode, task::Poll, thread, time::Duration};
+use std::{
+    error::Error,
+    fs,
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    process::ExitCode,
+    sync::Arc,
+    task::Poll,
+    thread,
+    time::Duration,
+};
 
 use clap::Parser;
 use cosigner_host::{Enclave, Host, Kms, Log, Options, Records, Server};
@@ -8,6 +19,7 @@ use cosigner_protocol::Timeouts;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
+    sync::Notify,
 };
 
 /// How long requests may go on after SIGTERM: longer than any takes.
@@ -29,9 +41,15 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let records = Records::open(&options.records)
         .map_err(|error| format!("the key records {}: {error}", options.records.display()))?;
     let log = Log::new(records.log_key());
+    let seconds = |count: u32| Duration::from_secs(count.into());
     let keys = [vec![options.kms_key], options.former_kms_key].concat();
-    let kms = Kms::new(runtime.handle(), keys, options.kms_endpoint.as_deref())?;
-    let enclave = Enclave::new(options.enclave, Timeouts::default(), options.enclave_connections.max(1));
+    let kms = Kms::new(runtime.handle(), keys, options.kms_endpoint.as_deref(), seconds(options.kms_time))?;
+    let enclave = Enclave::new(
+        options.enclave,
+        Timeouts::default(),
+        seconds(options.enclave_time),
+        options.enclave_connections.max(1),
+    );
     let host = Host { records, enclave, kms, log };
     let server = Server::bind(host, &options.listen, options.connections.max(1))
         .map_err(|error| format!("cannot listen at {}: {error}", options.listen))?;
@@ -39,7 +57,15 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
 
     let (work, socket) = (server.work(), server.socket().map(ToOwned::to_owned));
     thread::Builder::new().name("listener".to_owned()).spawn(move || server.run())?;
-    wait_for_the_end(&runtime)?;
+    let input_ended = Arc::new(Notify::new());
+    if options.until_eof {
+        let input_ended = input_ended.clone();
+        thread::Builder::new().name("until-eof".to_owned()).spawn(move || {
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            input_ended.notify_one();
+        })?;
+    }
+    wait_for_the_end(&runtime, &input_ended)?;
     let done = work.stop(LAST_REQUESTS);
     if let Some(socket) = socket {
         let _ = fs::remove_file(socket);
@@ -47,14 +73,16 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
     if done { Ok(()) } else { Err("requests were still going on".into()) }
 }
 
-/// SIGTERM or SIGINT.
-fn wait_for_the_end(runtime: &Runtime) -> std::io::Result<()> {
+/// SIGTERM, SIGINT, or the end of standard input where that counts.
+fn wait_for_the_end(runtime: &Runtime, input_ended: &Notify) -> io::Result<()> {
     runtime.block_on(async {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut input_ended = pin!(input_ended.notified());
         poll_fn(|context| {
-            let (terminated, interrupted) = (terminate.poll_recv(context), interrupt.poll_recv(context));
-            if terminated.is_ready() || interrupted.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+            let signals = [terminate.poll_recv(context), interrupt.poll_recv(context)];
+            let ended = input_ended.as_mut().poll(context).is_ready();
+            if ended || signals.iter().any(Poll::is_ready) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
         Ok(())

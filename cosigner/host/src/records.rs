@@ -252,3 +252,53 @@ impl From<rusqlite::Error> for RecordsError {
         Self::Sql(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str, length: usize) -> Record {
+        let key = SealedKey {
+            user_id: UserId::try_from(name.to_owned()).unwrap(),
+            algorithm: Algorithm::MlDsa65,
+            public_key: Bytes(vec![1; length]),
+            kms_key: KmsKey::try_from("arn:k".to_owned()).unwrap(),
+            wrapped_key: Bytes(vec![2]),
+            sealed_key: Bytes(vec![3]),
+        };
+        Record { key, birth_attestation: Bytes(vec![4]), enclave_version: "1".to_owned() }
+    }
+
+    #[test]
+    fn a_full_disk_keeps_what_is_there_and_nothing_by_halves() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::open(&folder.path().join("records")).unwrap();
+        assert!(records.insert(&record("before", 1952)).unwrap());
+        // As many pages as there are: what SQLite then says is what it says of a full disk.
+        records.sql.lock().pragma_update(None, "max_page_count", 1).unwrap();
+        let error = records.insert(&record("during", 100_000)).unwrap_err();
+        assert!(error.to_string().contains("full"), "{error}");
+        let find = |name: &str| records.find(&record(name, 0).key.user_id).unwrap();
+        assert_eq!((find("before"), find("during")), (Some(record("before", 1952)), None));
+        records.sql.lock().pragma_update(None, "max_page_count", 1_000_000).unwrap();
+        assert!(records.insert(&record("during", 100_000)).unwrap());
+        assert!(!records.insert(&record("during", 7)).unwrap());
+        assert_eq!(find("during"), Some(record("during", 100_000)));
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_by_somebody_else_for_too_long_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records");
+        let records = Records::open(&path).unwrap();
+        records.sql.lock().busy_timeout(Duration::from_millis(10)).unwrap();
+        let mut other = Connection::open(&path).unwrap();
+        let writing = other.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        let error = records.insert(&record("me", 7)).unwrap_err();
+        assert!(error.to_string().contains("locked"), "{error}");
+        // Who only reads is not kept waiting.
+        assert_eq!(records.find(&record("me", 0).key.user_id).unwrap(), None);
+        drop(writing);
+        assert!(records.insert(&record("me", 7)).unwrap());
+    }
+}

@@ -19,10 +19,11 @@ pub(crate) enum OneOrMany {
 
 /// What conditions may look at.
 #[derive(Debug)]
-pub(crate) struct Facts<'a> {
+pub struct Facts<'a> {
     /// Registers of a verified document in lower-case hexadecimal; none without Recipient.
-    pub(crate) pcrs: BTreeMap<u8, String>,
-    pub(crate) context: &'a Context,
+    pub pcrs: BTreeMap<u8, String>,
+    /// The encryption context of the request.
+    pub context: &'a Context,
 }
 
 #[derive(Debug)]

@@ -20,6 +20,7 @@ pub mod process;
 mod server;
 mod service;
 
+pub use condition::Facts;
 pub use error::KmsError;
 pub use faults::{Faults, Mode};
 pub use keys::{Arn, Keys};

@@ -68,7 +68,7 @@ impl Policy {
     }
 
     /// Whether `caller` may do `action` (`kms:Decrypt`) when the request is so.
-    pub(crate) fn allows(&self, caller: &str, action: &str, facts: &Facts<'_>) -> bool {
+    pub fn allows(&self, caller: &str, action: &str, facts: &Facts<'_>) -> bool {
         let applies = |statement: &&Statement| statement.applies(caller, action, facts);
         let mut applying = self.0.iter().filter(applies).peekable();
         applying.peek().is_some() && applying.all(|statement| statement.allow)

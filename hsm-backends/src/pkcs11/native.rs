@@ -77,8 +77,15 @@ impl NativeKey {
             (ck::CKA_EXTRACTABLE, no),
             (ck::CKA_SIGN, yes),
         ]);
+        let mut begun = false;
         let made = device
             .call(|session| {
+                if std::mem::replace(&mut begun, true) {
+                    // The device may have made a pair before it went away.
+                    for left in session.raw.find(session.handle, &vec![(ck::CKA_ID, id.clone())])? {
+                        session.raw.destroy(session.handle, left)?;
+                    }
+                }
                 let plain = Mechanism::plain(mechanism);
                 let (public, private) =
                     session.raw.generate_key_pair(session.handle, plain, &public, &private)?;
@@ -219,10 +226,7 @@ impl NativeKey {
             let done = self.device.call(|session| f(session, self.handle(session)?));
             left -= 1;
             match done {
-                Err(Failure::Said(rv)) if left > 0 && may_be_a_lost_login(rv) => {
-                    self.state().found = None;
-                    self.device.check_login()?;
-                }
+                Err(Failure::Said(rv)) if left > 0 && may_be_stale(rv) => self.state().found = None,
                 done => return done,
             }
         }
@@ -364,8 +368,9 @@ impl Drop for NativeKey {
     }
 }
 
-/// What an HSM answers to a handle that a logout has made worthless, and to an operation that one has cut off.
-fn may_be_a_lost_login(rv: Rv) -> bool {
+/// What an HSM answers to a handle that is worthless since another thread has logged in again, and to an operation
+/// that was cut off by that.
+fn may_be_stale(rv: Rv) -> bool {
     matches!(
         rv.0,
         ck::CKR_KEY_HANDLE_INVALID

@@ -1,7 +1,6 @@
 //! The processes, and who asks them.
 
 use std::{
-    ffi::OsString,
     fs::{self, File},
     io::{BufRead, BufReader, Lines, Write},
     path::PathBuf,
@@ -24,16 +23,24 @@ pub(crate) const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/0a1b2c3d
 pub(crate) const OTHER_KEY: &str =
     "arn:aws:kms:eu-central-1:111122223333:key/0a1b2c3d-0000-4000-8000-00000000000b";
 const CALLER: &str = "arn:aws:iam::111122223333:role/parent";
-const JOB: &str = "TRELLIS_TEST_KMS_DOUBLE";
+/// What a child process is to be, and its arguments.
+const JOB: &str = "TRELLIS_TEST_JOB";
 
 /// For what must come some time.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 const TIMEOUTS: Timeouts = Timeouts { connect: LONG, frame: LONG };
 
-/// The arguments of the double that this process is to be.
-pub(crate) fn job() -> Option<impl Iterator<Item = OsString>> {
-    let arguments: Vec<String> = serde_json::from_str(&std::env::var(JOB).ok()?).unwrap();
-    Some(arguments.into_iter().map(OsString::from))
+/// What this process is to be, if it is a child: the program's name and its arguments.
+pub(crate) fn job() -> Option<Vec<String>> {
+    Some(serde_json::from_str(&std::env::var(JOB).ok()?).unwrap())
+}
+
+/// This program again, as another.
+pub(crate) fn child(program: &[&str]) -> Command {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "child", "--nocapture", "--test-threads=1"]);
+    child.env(JOB, serde_json::to_string(program).unwrap());
+    child
 }
 
 /// Everything, with a scripted enclave. Dropped, it is all gone.
@@ -57,7 +64,7 @@ impl Setup {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let enclave = Arc::new(Enclave::new());
-        let double = Double::start(&folder, &enclave);
+        let double = Double::start(&folder, &enclave.root());
         let peer = Peer::start(&folder.path().join("enclave"), enclave.clone(), look);
         let host = Host::start(&folder, &double.endpoint, "host");
         Self { host, double, peer: Some(peer), enclave, folder }
@@ -71,6 +78,11 @@ impl Setup {
     pub(crate) fn another_host(&self, name: &str) -> Host {
         Host::start(&self.folder, &self.double.endpoint, name)
     }
+
+    /// One that gives up on an enclave soon.
+    pub(crate) fn impatient_host(&self) -> Host {
+        Host::start_with(&self.folder, &self.double.endpoint, "impatient", &["--enclave-time", "1"])
+    }
 }
 
 /// The KMS double.
@@ -82,7 +94,7 @@ pub(crate) struct Double {
 }
 
 impl Double {
-    fn start(folder: &tempfile::TempDir, enclave: &Enclave) -> Self {
+    pub(crate) fn start(folder: &tempfile::TempDir, root: &[u8; 32]) -> Self {
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let policy = json!({
             "Version": "2012-10-17",
@@ -98,13 +110,10 @@ impl Double {
             }],
         });
         fs::write(path("policy"), policy.to_string()).unwrap();
-        let root: String = enclave.root().iter().map(|byte| format!("{byte:02x}")).collect();
+        let root: String = root.iter().map(|byte| format!("{byte:02x}")).collect();
         let (keys, policy) = (path("kms-keys"), path("policy"));
         let arguments = ["double", "--keys", &keys, "--policy", &policy, "--root", &root, "--caller", CALLER];
-        let arguments = [&arguments[..], &["--key", KEY, "--key", OTHER_KEY]].concat();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--nocapture", "--test-threads=1"])
-            .env(JOB, serde_json::to_string(&arguments).unwrap())
+        let mut child = child(&[&arguments[..], &["--key", KEY, "--key", OTHER_KEY]].concat())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -177,13 +186,16 @@ impl Host {
             .arg(format!("unix:{}", path("enclave").display()))
             .arg("--records")
             .arg(path("records"))
-            .args(["--kms-key", KEY, "--kms-endpoint", endpoint])
+            .args(["--kms-key", KEY, "--kms-endpoint", endpoint, "--until-eof"])
+            // As long as a slow machine may take. What is to be waited for in vain says so in `more`.
+            .args(if more.contains(&"--enclave-time") { &[][..] } else { &["--enclave-time", "60"] })
+            .args(["--kms-time", "60"])
             .args(more)
             // Nothing of this machine's account, and no instance to be asked about.
             .env_clear()
             .envs([("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "none")])
             .env("HOME", folder.path())
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(out)
             .spawn()
@@ -204,6 +216,11 @@ impl Host {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 
+    /// The end of its standard input.
+    pub(crate) fn close(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -212,6 +229,8 @@ impl Host {
 
     /// Its exit code when it has ended by itself.
     pub(crate) fn end(&mut self) -> Option<i32> {
+        // wait() would close its input.
+        until("the host to end", || self.child.try_wait().unwrap().is_some());
         self.child.wait().unwrap().code()
     }
 }

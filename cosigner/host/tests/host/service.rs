@@ -27,6 +27,9 @@ fn a_terminated_host_finishes_what_it_began() {
     assert!(!setup.host.socket.exists());
     setup.host = Host::start(&setup.folder, &setup.double.endpoint, "host");
     assert_eq!(setup.client().public_key("me"), answer);
+    setup.host.close();
+    assert_eq!(setup.host.end(), Some(0));
+    assert!(!setup.host.socket.exists());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod ber;
 mod client;
 mod envelopes;
+mod packaged;
 mod policies;
 mod process;
 mod service;
