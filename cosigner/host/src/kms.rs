@@ -21,10 +21,6 @@ const USER_ID: &str = "user_id";
 /// How often a call is tried: throttling and KMS' own failures pass.
 const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// For one call with all its tries. Together with the patience for the enclave it stays below the ten seconds for which
-/// whoever asks waits for an answer.
-const WHOLE_CALL: Duration = Duration::from_secs(5);
-const ONE_TRY: Duration = Duration::from_millis(2500);
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// What is asked of KMS.
@@ -79,8 +75,13 @@ pub struct Kms {
 
 impl Kms {
     /// Finds credentials where AWS' client finds them (environment, profile, instance role). `keys` begins with the one
-    /// for new data keys. `endpoint` is for a VPC endpoint or a test.
-    pub fn new(runtime: &Handle, keys: Vec<KmsKey>, endpoint: Option<&str>) -> Result<Self, KmsConfigError> {
+    /// for new data keys. `endpoint` is for a VPC endpoint or a test. A call with all its tries ends `within` a time.
+    pub fn new(
+        runtime: &Handle,
+        keys: Vec<KmsKey>,
+        endpoint: Option<&str>,
+        within: Duration,
+    ) -> Result<Self, KmsConfigError> {
         let mut regions =
             keys.iter().map(|key| region(key).ok_or_else(|| KmsConfigError::Key(key.as_str().to_owned())));
         let first = regions.next().ok_or_else(|| KmsConfigError::Key(String::new()))??;
@@ -94,8 +95,8 @@ impl Kms {
         }
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_PAUSE);
         let timeouts = TimeoutConfig::builder()
-            .operation_timeout(WHOLE_CALL)
-            .operation_attempt_timeout(ONE_TRY)
+            .operation_timeout(within)
+            .operation_attempt_timeout(within / 2)
             .connect_timeout(CONNECT)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())

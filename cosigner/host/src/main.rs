@@ -41,9 +41,15 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let records = Records::open(&options.records)
         .map_err(|error| format!("the key records {}: {error}", options.records.display()))?;
     let log = Log::new(records.log_key());
+    let seconds = |count: u32| Duration::from_secs(count.into());
     let keys = [vec![options.kms_key], options.former_kms_key].concat();
-    let kms = Kms::new(runtime.handle(), keys, options.kms_endpoint.as_deref())?;
-    let enclave = Enclave::new(options.enclave, Timeouts::default(), options.enclave_connections.max(1));
+    let kms = Kms::new(runtime.handle(), keys, options.kms_endpoint.as_deref(), seconds(options.kms_time))?;
+    let enclave = Enclave::new(
+        options.enclave,
+        Timeouts::default(),
+        seconds(options.enclave_time),
+        options.enclave_connections.max(1),
+    );
     let host = Host { records, enclave, kms, log };
     let server = Server::bind(host, &options.listen, options.connections.max(1))
         .map_err(|error| format!("cannot listen at {}: {error}", options.listen))?;

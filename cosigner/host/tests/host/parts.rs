@@ -78,6 +78,11 @@ impl Setup {
     pub(crate) fn another_host(&self, name: &str) -> Host {
         Host::start(&self.folder, &self.double.endpoint, name)
     }
+
+    /// One that gives up on an enclave soon.
+    pub(crate) fn impatient_host(&self) -> Host {
+        Host::start_with(&self.folder, &self.double.endpoint, "impatient", &["--enclave-time", "1"])
+    }
 }
 
 /// The KMS double.
@@ -182,6 +187,9 @@ impl Host {
             .arg("--records")
             .arg(path("records"))
             .args(["--kms-key", KEY, "--kms-endpoint", endpoint, "--until-eof"])
+            // As long as a slow machine may take. What is to be waited for in vain says so in `more`.
+            .args(if more.contains(&"--enclave-time") { &[][..] } else { &["--enclave-time", "60"] })
+            .args(["--kms-time", "60"])
             .args(more)
             // Nothing of this machine's account, and no instance to be asked about.
             .env_clear()

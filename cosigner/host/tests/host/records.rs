@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path, thread, time::Duration};
 
+use aws_lc_rs::hmac;
 use cosigner_host::Records;
 use cosigner_protocol::message::{Request, Response};
 
@@ -78,6 +79,35 @@ fn what_was_destroyed_is_not_left_in_the_file() {
         assert!(!contains(&bytes(&path), part));
     }
     assert!(!contains(&bytes(&path), b"somebody"));
+}
+
+/// docs/formats.md is held to what is in the file.
+#[test]
+fn the_file_is_as_the_page_says() {
+    const PAGE: &str = include_str!("../../../../docs/formats.md");
+    let setup = Setup::new();
+    let mut client = setup.client();
+    assert!(is_key(&client.generate("somebody")));
+    let sql = rusqlite::Connection::open(setup.folder.path().join("records")).unwrap();
+    let mut statement = sql.prepare("SELECT sql FROM sqlite_schema ORDER BY name").unwrap();
+    let found: Vec<String> = statement.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let (_, section) = PAGE.split_once("## Key records of the host").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let told: Vec<_> = section.lines().filter_map(|line| line.strip_suffix(';')).collect();
+    let mut tables: Vec<_> = told.iter().filter(|line| line.starts_with("CREATE")).collect();
+    tables.sort();
+    assert_eq!(tables.len(), 2);
+    for table in &found {
+        assert!(tables.iter().any(|told| *told == table), "{table}");
+    }
+    let pragma = |name: &str| sql.pragma_query_value::<i64, _>(None, name, |row| row.get(0)).unwrap();
+    assert!(section.contains(&format!("`application_id` 0x{:X} ", pragma("application_id"))));
+    assert!(section.contains(&format!("`user_version` {},", pragma("user_version"))));
+    // A user's name in the log.
+    let key: Vec<u8> = sql.query_row("SELECT log_key FROM host", (), |row| row.get(0)).unwrap();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), b"somebody");
+    let name: String = tag.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(setup.host.log().contains(&format!("generate {name}: ML-DSA-65")));
 }
 
 #[test]
