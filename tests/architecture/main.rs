@@ -22,7 +22,7 @@ const UNSAFE: [&str; 8] = [
     "algorithms/tests/memory.rs",
     "cli/src/raw.rs",
     "fuzz/src/module.rs",
-    "hsm-backends/src/pkcs11/raw.rs",
+    "hsm-backends/src/pkcs11/raw/mod.rs",
     "pkcs11-module/src/ffi/",
     "tests/",
 ];
