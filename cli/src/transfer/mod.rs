@@ -20,6 +20,7 @@ use self::travel::Travel;
 use crate::commands::import::create_public;
 use crate::encoding::hex;
 use crate::error::{Error, Result, While};
+use crate::exit::Exit;
 use crate::object::{CLASSES, Object};
 use crate::operation::Key;
 use crate::public_key::PublicKey;
@@ -357,10 +358,11 @@ fn refuse_fixed(key: &Object, travel: &Travel) -> Result<()> {
 }
 
 /// Tokens that wrap some kinds of keys and not others have one code for it.
-fn not_wrapped(error: Error) -> Error {
+fn not_wrapped(mut error: Error) -> Error {
     if !error.is("CKR_KEY_NOT_WRAPPABLE") {
         return error;
     }
+    error.exit = Exit::Unsupported;
     error
         .meaning("the key is sensitive, and its token does not wrap this key or keys of its kind (SoftHSM: Ed25519)")
         .remedy("make a new key in the target; or leave it where it is: `trellis migrate softhsm --adopt`")

@@ -336,18 +336,15 @@ impl Repeatable {
             CKK_SHA512_HMAC => (CKM_SHA512_HMAC, 64),
             _ => (CKM_SHA256_HMAC, 32),
         };
-        if length.is_some_and(|length| length >= least)
-            && key.is(&Attribute::Sign(true))
-            && both(mac, CKF_SIGN)
-        {
-            return Some(Self::Mac(mac));
-        }
         let is_aes = kind == KeyType::AES;
         if is_aes && key.is(&Attribute::Encrypt(true)) && both(CKM_AES_CBC, CKF_ENCRYPT) {
             return Some(Self::Encrypt);
         }
-        (is_aes && key.is(&Attribute::Decrypt(true)) && both(CKM_AES_CBC, CKF_DECRYPT))
-            .then_some(Self::Decrypt)
+        if is_aes && key.is(&Attribute::Decrypt(true)) && both(CKM_AES_CBC, CKF_DECRYPT) {
+            return Some(Self::Decrypt);
+        }
+        let long_enough = length.is_some_and(|length| length >= least);
+        (long_enough && key.is(&Attribute::Sign(true)) && both(mac, CKF_SIGN)).then_some(Self::Mac(mac))
     }
 
     /// The word for it in reports.
