@@ -81,7 +81,8 @@ new_token() {
     TOKEN=$1
     export TRELLIS_CONF=$WORK/trellis.toml SOFTHSM2_CONF=$WORK/softhsm2.conf KRYOPTIC_CONF=$WORK/kryoptic.conf TOKEN
     mkdir -p "$WORK/store"
-    printf '[[slot]]\nid = 1\nbackend = "embedded"\npath = "%s"\n' "$WORK/store/trellis" >"$TRELLIS_CONF"
+    # A case may choose another kind of store for ours: $SLOT_LINES.
+    printf '[[slot]]\nid = 1\n%s\npath = "%s"\n' "${SLOT_LINES:-backend = \"embedded\"}" "$WORK/store/trellis" >"$TRELLIS_CONF"
     printf 'directories.tokendir = %s\nlog.level = ERROR\n' "$WORK/store" >"$SOFTHSM2_CONF"
     printf '[[slots]]\nslot = 1\ndbtype = "sqlite"\ndbargs = "%s"\n' "$WORK/store/kryoptic.sql" >"$KRYOPTIC_CONF"
     check "a new token is initialised" pkcs11-tool --module "$MODULE" --init-token --slot-index 0 --label "$TOKEN" --so-pin "$SO_PIN"

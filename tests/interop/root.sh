@@ -9,6 +9,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 suite=forky
 packages=(
     openssl pkcs11-provider opensc nginx-light openssh-server openssh-client libnss3-tools p11-kit gnutls-bin
+    swtpm tpm2-tools
     default-jre-headless python3-cryptography curl iproute2 procps
 )
 cache=$TRELLIS_CACHE/$suite

@@ -24,6 +24,9 @@ project=/opt/trellis
 rm -rf "$root$project"
 mkdir -p "$root$project/target/release"
 cp "$(realpath "$TRELLIS_MODULE")" "$(realpath "$TRELLIS_CLI")" "$root$project/target/release/"
+# What a slot over a TPM loads.
+[[ ! -r $(dirname "$TRELLIS_MODULE")/libtrellis_tpm.so ]] ||
+    cp "$(dirname "$TRELLIS_MODULE")/libtrellis_tpm.so" "$root$project/target/release/"
 cp -r "$top/packaging" "$top/examples" "$top/scripts" "$root$project/"
 mkdir "$root$project/tests"
 cp -r "$top/tests/clients" "$top/tests/interop" "$root$project/tests/"
