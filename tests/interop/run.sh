@@ -29,6 +29,9 @@ parts=$("$top/scripts/parts.sh")
 mkdir "$root$project/parts"
 cp "$parts"/trellis-{enclave-emulated,cosigner-host,kms-double} "$parts/libtrellis_tpm.so" \
     "$TRELLIS_CACHE/forky/kryoptic/libkryoptic_pkcs11.so" "$root$project/parts/"
+# What a slot over a TPM loads.
+[[ ! -r $(dirname "$TRELLIS_MODULE")/libtrellis_tpm.so ]] ||
+    cp "$(dirname "$TRELLIS_MODULE")/libtrellis_tpm.so" "$root$project/target/release/"
 cp -r "$top/packaging" "$top/examples" "$top/scripts" "$root$project/"
 mkdir "$root$project/tests"
 cp -r "$top/tests/clients" "$top/tests/interop" "$root$project/tests/"
