@@ -12,7 +12,7 @@ mod protocol;
 use std::path::PathBuf;
 
 use crate::{
-    Admin, Description, KeyStore, Objects, Pin, ReportGroup, Role, SealedBy, StoreError, Vault,
+    Admin, Admission, Description, KeyStore, Objects, Pin, ReportGroup, Role, SealedBy, StoreError, Vault,
     sealed::SealedStore,
 };
 use keeper::TpmKeeper;
@@ -50,6 +50,10 @@ impl TpmStore {
 impl KeyStore for TpmStore {
     fn description(&self) -> Result<Description, StoreError> {
         self.0.description()
+    }
+
+    fn admission(&self) -> Result<Admission, StoreError> {
+        self.0.admission()
     }
 
     fn obstacle(&self) -> Option<StoreError> {
