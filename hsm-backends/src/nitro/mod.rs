@@ -13,7 +13,8 @@ mod vault;
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
 
 use crate::{
-    Admin, Description, KeyStore, Objects, Pin, Role, SealedBy, StoreError, Vault, sealed::SealedStore,
+    Admin, Description, KeyStore, Objects, Pin, ReportGroup, Role, SealedBy, StoreError, Vault,
+    sealed::SealedStore,
 };
 use host::Host;
 use keeper::EnclaveKeeper;
@@ -70,6 +71,10 @@ impl KeyStore for NitroStore {
 
     fn sealed_by(&self) -> SealedBy {
         SealedBy::Enclave
+    }
+
+    fn report(&self) -> Result<Vec<ReportGroup>, StoreError> {
+        self.host.report()
     }
 
     fn admin(&self) -> Option<&dyn Admin> {
