@@ -5,7 +5,7 @@
 //! SoftHSM's, or a TPM, to itself, without a token in it, so that C_InitToken makes one as it does with the embedded store.
 
 #[path = "../../hsm-backends/tests/tpm/swtpm.rs"]
-#[expect(dead_code, unreachable_pub, reason = "it is shared with the tests of the stores")]
+#[expect(dead_code, reason = "it is shared with the tests of the stores")]
 #[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod swtpm;
 

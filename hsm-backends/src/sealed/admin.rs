@@ -30,7 +30,7 @@ impl<K: Keeper> Admin for SealedStore<K> {
                 pins::judge(&mut call, &*self.keeper, Role::SecurityOfficer, so_pin, self.pin_tries)?;
             let fresh = match (self.keeper.rekeying(), &judged.key) {
                 (Some(_), Some(key)) => {
-                    let before = call.read(|sql| kept_rows(sql))?;
+                    let before = call.read(kept_rows)?;
                     Fresh::replacing(&*self.keeper, so_pin, label, (judged.token.token_id, key), &before)?
                 }
                 _ => Fresh::new(&*self.keeper, so_pin, label)?,
@@ -116,6 +116,11 @@ impl<K: Keeper> Admin for SealedStore<K> {
 }
 
 impl<K: Keeper> SealedStore<K> {
+    /// The token's name, which C_InitToken changes.
+    pub(crate) fn token_id(&self) -> Result<Name, StoreError> {
+        self.pool.enter().read(|sql| Ok(token::load(sql)?.token_id))
+    }
+
     /// Makes the database beside its place and puts it there whole.
     fn create(&self, call: &mut Call<'_>, fresh: &Fresh) -> Result<(), StoreError> {
         let files = call.files();

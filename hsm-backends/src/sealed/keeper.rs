@@ -32,7 +32,8 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
     /// this place, alone.
     fn keep(&self, place: Kept, key: &TokenKey, pin: &Pin) -> Result<Vec<u8>, StoreError>;
 
-    /// Judges a PIN; `None` when it is another.
+    /// Judges a PIN; `None` when it is another. [`StoreError::Device`], [`StoreError::Absent`] and
+    /// [`StoreError::Removed`] mean that nobody judged it: the try is not counted then.
     fn judge(&self, place: Kept, kept: &[u8], pin: &Pin) -> Result<Option<Judged>, StoreError>;
 
     /// Whether what a row holds is well formed, as far as can be told without the PIN.

@@ -7,6 +7,7 @@ use super::{
     pins::{self, Opened},
     pool::Pool,
     room::{Keys, Room},
+    token::Name,
     view::View,
 };
 use crate::{
@@ -53,6 +54,11 @@ impl<K: Keeper> SealedVault<K> {
 
     pub(super) fn room(&self) -> &Arc<Room> {
         &self.room
+    }
+
+    /// The name of the token it is a room of.
+    pub(crate) fn token_id(&self) -> Name {
+        self.room.latest().token.token_id
     }
 }
 
