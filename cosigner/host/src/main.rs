@@ -66,7 +66,9 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
         })?;
     }
     wait_for_the_end(&runtime, &input_ended)?;
-    let done = work.stop(LAST_REQUESTS);
+    work.begin_no_more();
+    eprintln!("trellis-cosigner-host ends when the requests in hand are done");
+    let done = work.wait(LAST_REQUESTS);
     if let Some(socket) = socket {
         let _ = fs::remove_file(socket);
     }
