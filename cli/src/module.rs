@@ -95,14 +95,14 @@ pub(crate) struct Module {
 }
 
 impl Module {
-    /// The module of this run of the command.
+    /// The module of this run, which explains errors where it can.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let _ = LOADED.set(path.to_owned());
-        Self::open(path)
+        Self::load_beside(path)
     }
 
-    /// A module besides.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    /// A second one beside it, another vendor's.
+    pub(crate) fn load_beside(path: &Path) -> Result<Self> {
         let pkcs11 = Pkcs11::new(path).map_err(|error| match error {
             Cryptoki::LibraryLoading(error) => Error::module(format!(
                 "the module does not load: {}",
@@ -123,6 +123,12 @@ impl Module {
                 .explained()
         })?;
         Ok(Self { pkcs11, path: path.to_owned() })
+    }
+
+    /// Whether the library is this file.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        real(&self.path) == real(path)
     }
 
     pub(crate) fn pkcs11(&self) -> &Pkcs11 {

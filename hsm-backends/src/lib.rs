@@ -26,4 +26,4 @@ pub use error::StoreError;
 pub use keys::{Birth, DeviceKey, KeySpec, NewSecret, Place, PrivateKey, SecretKey, SecretPart};
 pub use pin::{PIN_LEN, Pin};
 pub use record::{Change, Record, RecordId};
-pub use traits::{Admin, Description, KeyStore, Objects, PinState, ReportGroup, Role, Vault};
+pub use traits::{Admin, Admission, Description, KeyStore, Objects, PinState, ReportGroup, Role, Vault};

@@ -58,6 +58,15 @@ pub trait Objects: Debug + Send + Sync {
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
 }
 
+/// What C_OpenSession has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// Whether C_InitToken has been done.
+    pub initialized: bool,
+    /// Whether the medium refuses writes.
+    pub write_protected: bool,
+}
+
 /// One part of [`KeyStore::report`]: what it is about, and names with their values.
 pub type ReportGroup = (&'static str, Vec<(&'static str, String)>);
 
@@ -65,6 +74,13 @@ pub type ReportGroup = (&'static str, Vec<(&'static str, String)>);
 pub trait KeyStore: Debug + Send + Sync {
     /// What the token says of itself, read afresh.
     fn description(&self) -> Result<Description, StoreError>;
+
+    /// Whether there is a token to open a session with, and one that may write. Asked for each session, so no device
+    /// is waited for.
+    fn admission(&self) -> Result<Admission, StoreError> {
+        let token = self.description()?;
+        Ok(Admission { initialized: token.initialized, write_protected: token.write_protected })
+    }
 
     /// What will stop changes, though the store can be described: a disk without room, a folder that cannot be made.
     fn obstacle(&self) -> Option<StoreError> {

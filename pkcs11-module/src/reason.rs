@@ -47,6 +47,8 @@ pub(crate) fn store(error: &StoreError) {
             | S::NewerFormat
             | S::Damaged(_)
             | S::Permissions(_)
+            | S::Absent(_)
+            | S::Removed(_)
             | S::Device(_)
             | S::Backup(_)
             | S::Busy

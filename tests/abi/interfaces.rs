@@ -40,8 +40,8 @@ isolated! {
             (standard, Some((3, 1)), 0, Err(CKR_FUNCTION_FAILED)),
             (standard, Some((2, 20)), 0, Err(CKR_FUNCTION_FAILED)),
             (Some(c"PKCS 12"), None, 0, Err(CKR_FUNCTION_FAILED)),
-            (Some(c"Vendor Trellis"), None, 0, Ok((1, 0))),
-            (Some(c"Vendor Trellis"), Some((1, 0)), 0, Ok((1, 0))),
+            (Some(c"Vendor Trellis"), None, 0, Ok((1, 1))),
+            (Some(c"Vendor Trellis"), Some((1, 1)), 0, Ok((1, 1))),
             (Some(c"Vendor Trellis"), Some((3, 2)), 0, Err(CKR_FUNCTION_FAILED)),
             // The flag promises a child of fork(2) its parent's login.
             (standard, None, CKF_INTERFACE_FORK_SAFE, Err(CKR_FUNCTION_FAILED)),

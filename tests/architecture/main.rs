@@ -16,13 +16,15 @@ const BELOW: [&str; 3] = ["trellis-pkcs11", "trellis-hsm-backends", "trellis-alg
 /// What is reached through the C ABI only. `algorithms` has no keys of anybody's; a test may compare with it.
 const DOORS: [&str; 2] = ["trellis-pkcs11", "trellis-hsm-backends"];
 /// Where unsafe code may be: files and folders.
-const UNSAFE: [&str; 8] = [
+const UNSAFE: [&str; 10] = [
     "algorithms/src/engine/",
     "algorithms/src/memory/",
     "algorithms/tests/memory.rs",
     "cli/src/raw.rs",
     "fuzz/src/module.rs",
-    "hsm-backends/src/pkcs11/raw.rs",
+    "hsm-backends/src/pkcs11/raw/mod.rs",
+    "hsm-backends/src/tpm/plugin.rs",
+    "hsm-backends/tpm-plugin/src/ffi/",
     "pkcs11-module/src/ffi/",
     "tests/",
 ];
@@ -130,6 +132,19 @@ fn makes_documents(features: &[&str]) -> Vec<String> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let listed = String::from_utf8(output.stdout).unwrap();
     listed.lines().skip(1).filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+}
+
+#[test]
+fn the_module_does_not_link_what_is_for_tpms() {
+    let graph = Graph::load();
+    assert!(graph.needs("trellis-tpm-plugin", false).contains("tss-esapi-sys"));
+    for member in ["trellis-pkcs11", "trellis-cli"] {
+        let needs = graph.needs(member, false);
+        assert!(
+            !needs.contains("tss-esapi-sys") && !needs.contains("trellis-tpm-plugin"),
+            "{member} links libtss2"
+        );
+    }
 }
 
 #[test]

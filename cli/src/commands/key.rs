@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use cryptoki::object::ObjectClass;
 
-use crate::commands::{generate, import};
+use crate::commands::{generate, import, move_key};
 use crate::encoding::{base64, hex};
 use crate::entry::{Entry, KeyJson};
 use crate::error::{Error, Result, While};
@@ -36,6 +36,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Write the public half of a key.
     ExportPublic(ExportArgs),
+    /// Move a key to another token of the module, with proof that the copy is the key.
+    Move(move_key::MoveArgs),
     /// Delete a key: both halves of it.
     Delete(DeleteArgs),
 }
@@ -103,6 +105,7 @@ impl KeyCommand {
             Command::Show(args) => args.run(global),
             Command::Import(args) => args.run(global),
             Command::ExportPublic(args) => args.run(global),
+            Command::Move(args) => args.run(global),
             Command::Delete(args) => args.run(global),
         }
     }
@@ -239,7 +242,7 @@ impl DeleteArgs {
 }
 
 /// The one key that is meant, with all its objects.
-fn one_entry(open: &OpenToken, name: &KeyName) -> Result<Entry> {
+pub(crate) fn one_entry(open: &OpenToken, name: &KeyName) -> Result<Entry> {
     let mut named = Vec::new();
     for class in CLASSES {
         named.extend(Object::named(open.session(), class, name).while_doing("looking for the key")?);

@@ -11,8 +11,14 @@ mod key;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod migrate;
+#[cfg(test)]
+mod move_key;
+#[cfg(test)]
 mod sign;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
+mod tpm;
 #[cfg(test)]
 mod trouble;

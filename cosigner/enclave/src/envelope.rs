@@ -34,7 +34,7 @@ const LONGEST: usize = 4096;
 pub(crate) enum EnvelopeError {
     /// No EnvelopedData with one recipient and these algorithms.
     Form,
-    /// It is to another key: of another question, or another enclave.
+    /// It is to another key, of another question or another enclave; or it has been opened before.
     OtherRecipient,
     /// What is inside was altered.
     Content,

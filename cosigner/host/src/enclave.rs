@@ -94,7 +94,11 @@ impl Enclave {
             };
             match converse(&mut transport, request, kms) {
                 Ok(outcome) => {
-                    self.connections.lock().idle.push((transport, Instant::now()));
+                    let mut connections = self.connections.lock();
+                    // Not more than can be in use: the enclave has only so many places.
+                    if connections.idle.len() < self.limit {
+                        connections.idle.push((transport, Instant::now()));
+                    }
                     return Ok(outcome);
                 }
                 Err(EnclaveError::Transport(Error::Closed | Error::Truncated | Error::Io(_)))

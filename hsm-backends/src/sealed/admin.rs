@@ -30,7 +30,7 @@ impl<K: Keeper> Admin for SealedStore<K> {
                 pins::judge(&mut call, &*self.keeper, Role::SecurityOfficer, so_pin, self.pin_tries)?;
             let fresh = match (self.keeper.rekeying(), &judged.key) {
                 (Some(_), Some(key)) => {
-                    let before = call.read(|sql| kept_rows(sql))?;
+                    let before = call.read(kept_rows)?;
                     Fresh::replacing(&*self.keeper, so_pin, label, (judged.token.token_id, key), &before)?
                 }
                 _ => Fresh::new(&*self.keeper, so_pin, label)?,

@@ -25,7 +25,9 @@ mod view;
 
 use std::{path::Path, sync::Arc};
 
-use crate::{Admin, Description, KeyStore, Objects, Pin, PinState, ReportGroup, Role, StoreError, Vault};
+use crate::{
+    Admin, Admission, Description, KeyStore, Objects, Pin, PinState, ReportGroup, Role, StoreError, Vault,
+};
 use files::Files;
 use pins::PinRow;
 use pool::Pool;
@@ -107,6 +109,17 @@ impl<K: Keeper> KeyStore for SealedStore<K> {
                 so_pin: PinState::Good,
                 write_protected: false,
             }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn admission(&self) -> Result<Admission, StoreError> {
+        let mut call = self.pool.enter();
+        match call.read(token::load) {
+            Ok(_) => Ok(Admission { initialized: true, write_protected: call.is_read_only()? }),
+            Err(StoreError::TokenNotInitialized) => {
+                Ok(Admission { initialized: false, write_protected: false })
+            }
             Err(error) => Err(error),
         }
     }

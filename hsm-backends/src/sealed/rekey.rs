@@ -87,7 +87,7 @@ impl<K: Keeper> SealedStore<K> {
         let _lock = call.files().lock_for_login()?;
         let opened = pins::judge(&mut call, &*self.keeper, Role::SecurityOfficer, so_pin, self.pin_tries)?;
         let key = opened.key.as_ref().ok_or(StoreError::Unsupported)?;
-        let user = call.read(|sql| kept_rows(sql))?.user.ok_or(StoreError::UserPinNotInitialized)?;
+        let user = call.read(kept_rows)?.user.ok_or(StoreError::UserPinNotInitialized)?;
         let kept = rekeying.reseal(opened.token.token_id, key, &user)?;
         call.write(|transaction| {
             unreplaced(transaction, &opened.token)?;
@@ -101,7 +101,7 @@ impl<K: Keeper> SealedStore<K> {
 
     /// What the device says of both PINs.
     pub(super) fn device_report(&self) -> Result<Vec<ReportGroup>, StoreError> {
-        let read = self.pool.enter().read(|sql| kept_rows(sql));
+        let read = self.pool.enter().read(kept_rows);
         let rows = match read {
             Err(StoreError::TokenNotInitialized) => return Ok(Vec::new()),
             read => read?,

@@ -132,6 +132,10 @@ impl TpmKeeper {
         anchor: &[u8],
         before: Option<&Row>,
     ) -> Result<Vec<u8>, StoreError> {
+        if let Some(row) = before {
+            // A change of this PIN that was cut off comes first, so that the counter is above it as well.
+            self.settle_row(change.role, row)?;
+        }
         let stretch = Stretch::fresh()?;
         let auth = stretch.authorisation(change.pin)?;
         let so_far = before.map_or(&[][..], |row| &row.door);

@@ -12,7 +12,8 @@ mod protocol;
 use std::path::PathBuf;
 
 use crate::{
-    Admin, Description, KeyStore, Objects, Pin, ReportGroup, Role, StoreError, Vault, sealed::SealedStore,
+    Admin, Admission, Description, KeyStore, Objects, Pin, ReportGroup, Role, StoreError, Vault,
+    sealed::SealedStore,
 };
 use keeper::TpmKeeper;
 
@@ -49,6 +50,10 @@ impl TpmStore {
 impl KeyStore for TpmStore {
     fn description(&self) -> Result<Description, StoreError> {
         self.0.description()
+    }
+
+    fn admission(&self) -> Result<Admission, StoreError> {
+        self.0.admission()
     }
 
     fn obstacle(&self) -> Option<StoreError> {

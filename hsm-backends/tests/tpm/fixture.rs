@@ -14,21 +14,21 @@ use hsm_backends::{
 use crate::swtpm::Swtpm;
 
 /// A TPM, a folder for tokens, and one token.
-pub struct Sealed {
-    pub tpm: Swtpm,
-    pub pcrs: Option<&'static str>,
+pub(crate) struct Sealed {
+    pub(crate) tpm: Swtpm,
+    pub(crate) pcrs: Option<&'static str>,
     directory: tempfile::TempDir,
     scratch: tempfile::TempDir,
     blanks: AtomicU32,
 }
 
 impl Sealed {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(None)
     }
 
     /// With the user's PIN bound to PCRs.
-    pub fn with(pcrs: Option<&'static str>) -> Self {
+    pub(crate) fn with(pcrs: Option<&'static str>) -> Self {
         let directory = || tempfile::tempdir().expect("a temporary directory");
         let (directory, scratch) = (directory(), directory());
         let tpm = Swtpm::start(&directory.path().join("tpm"));
@@ -41,7 +41,7 @@ impl Sealed {
         made
     }
 
-    pub fn options(&self, name: &str) -> Options {
+    pub(crate) fn options(&self, name: &str) -> Options {
         Options {
             directory: self.records(name),
             pin_tries: self.pin_tries(),
@@ -51,11 +51,11 @@ impl Sealed {
         }
     }
 
-    pub fn records(&self, name: &str) -> PathBuf {
+    pub(crate) fn records(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn at(&self, name: &str) -> Box<dyn KeyStore> {
+    pub(crate) fn at(&self, name: &str) -> Box<dyn KeyStore> {
         Box::new(TpmStore::new(self.options(name)))
     }
 }

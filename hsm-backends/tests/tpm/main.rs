@@ -2,15 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "the whole program is tests")]
 
+mod device;
 mod fixture;
+mod policy;
 mod swtpm;
+mod work;
 
 use fixture::Sealed;
 
 hsm_backends::conformance_tests!(crate::Sealed::new());
 
 // The suite for stores that can be managed, but for `backup: a_backup_brings_everything_back`: it changes the PIN after
-// the backup, and here that is what makes older copies open no more. `copies` has the rest of it.
+// the backup, and here that is what makes older copies open no more. `policy` has the rest of it.
 hsm_backends::conformance_tests! { @ crate::Sealed::new();
     admin: nothing_works_before_c_init_token, a_token_is_made_once, init_token_erases,
         a_wrong_so_pin_erases_nothing, the_so_sets_the_users_pin, only_the_so_sets_the_users_pin,

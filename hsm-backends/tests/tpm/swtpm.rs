@@ -12,7 +12,7 @@ use std::{
 
 /// A running swtpm.
 #[derive(Debug)]
-pub struct Swtpm {
+pub(crate) struct Swtpm {
     state: PathBuf,
     port: u16,
     running: Option<Child>,
@@ -20,7 +20,7 @@ pub struct Swtpm {
 
 impl Swtpm {
     /// Starts one whose state is in `folder`, new or as it was.
-    pub fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut made = Self { state: folder.to_owned(), port, running: None };
         std::fs::create_dir_all(folder).unwrap();
@@ -29,7 +29,7 @@ impl Swtpm {
     }
 
     /// Starts it again, at the same port: power is back.
-    pub fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         let control = self.state.join("control");
         let _ = std::fs::remove_file(&control);
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -65,18 +65,18 @@ impl Swtpm {
     }
 
     /// Ends it at once, as a power failure does.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some(mut child) = self.running.take() {
             let _ = (child.kill(), child.wait());
         }
     }
 
-    pub fn tcti(&self) -> String {
+    pub(crate) fn tcti(&self) -> String {
         format!("swtpm:host=127.0.0.1,port={}", self.port)
     }
 
     /// One command as its bytes, and the response without its head.
-    pub fn command(&self, code: u32, has_sessions: bool, rest: &[u8]) -> Vec<u8> {
+    pub(crate) fn command(&self, code: u32, has_sessions: bool, rest: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let tag: u16 = if has_sessions { 0x8002 } else { 0x8001 };
         let len = u32::try_from(10 + rest.len()).unwrap();
@@ -94,14 +94,14 @@ impl Swtpm {
     }
 
     /// TPM2_PCR_Extend of the SHA-256 bank.
-    pub fn extend(&self, pcr: u32) {
+    pub(crate) fn extend(&self, pcr: u32) {
         let session = [&9_u32.to_be_bytes()[..], &0x4000_0009_u32.to_be_bytes(), &[0; 5]].concat();
         let digests = [&1_u32.to_be_bytes()[..], &[0, 0x0B], &[7; 32]].concat();
         self.command(0x182, true, &[&pcr.to_be_bytes()[..], &session, &digests].concat());
     }
 
     /// TPM2_GetCapability of all handles of one kind, by its first.
-    pub fn handles(&self, first: u32) -> Vec<u32> {
+    pub(crate) fn handles(&self, first: u32) -> Vec<u32> {
         let words = [1_u32, first, 254];
         let answer = self.command(0x17A, false, &words.map(u32::to_be_bytes).concat());
         // moreData, the capability, the count.
@@ -110,7 +110,7 @@ impl Swtpm {
     }
 
     /// What is in its memory: sessions and objects.
-    pub fn in_memory(&self) -> Vec<u32> {
+    pub(crate) fn in_memory(&self) -> Vec<u32> {
         [0x0200_0000, 0x0300_0000, 0x8000_0000].into_iter().flat_map(|first| self.handles(first)).collect()
     }
 }

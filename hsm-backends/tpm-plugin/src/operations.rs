@@ -10,7 +10,7 @@ use crate::{
     layout::{self, Anchor, Copy, Door, FIRST_INDEX, INDICES, MOST_TOKENS, Pcrs, Role, SRK},
     policy::{CopyPolicy, pin_index},
     protocol::{Answer, Operation, Reader, Writer, how},
-    refusal::{LOCKOUT, NV_DEFINED, POLICY, Refusal, malformed, said},
+    refusal::{AUTH_UNAVAILABLE, LOCKOUT, NV_DEFINED, POLICY, Refusal, malformed, said},
     transport::Address,
 };
 
@@ -307,8 +307,8 @@ impl Visit<'_> {
             if present(tpm, &pcrs.banks)? != pcrs.digest {
                 return Err(said(
                     Answer::Pcrs,
-                    "the PCRs are not those that the token is sealed to: firmware, boot loader or kernel have changed. If \
-                     that was planned, the security officer types `trellis tpm reseal`; the PIN was not judged",
+                    "the PCRs are not those that the token is sealed to, for firmware, boot loader or kernel have changed; the PIN was not \
+                     judged and no try is lost; if the change was planned, the security officer types: trellis tpm reseal",
                 ));
             }
             tpm.policy_pcr(policy, &pcrs.digest, &pcrs.banks)?;
@@ -324,7 +324,9 @@ impl Visit<'_> {
         tpm.set_auth(index, auth)?;
         if let Err(rc) = tpm.policy_secret(policy, index) {
             return Err(match rc.code() {
-                Some(LOCKOUT) => said(Answer::Locked, "the TPM has seen too many wrong PINs"),
+                Some(LOCKOUT | AUTH_UNAVAILABLE) => {
+                    said(Answer::Locked, "the TPM has seen too many wrong PINs")
+                }
                 _ if rc.is_wrong_auth() => said(Answer::WrongPin, "the PIN is wrong"),
                 _ => rc.into(),
             });

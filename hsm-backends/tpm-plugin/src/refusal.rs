@@ -27,7 +27,9 @@ pub(crate) fn said(answer: Answer, text: &str) -> Refusal {
     Refusal::Said(answer, text.into())
 }
 
-/// TPM_RC_LOCKOUT: the dictionary-attack logic, or a PIN FAIL index that has had all its tries.
+/// TPM_RC_AUTH_UNAVAILABLE: a PIN FAIL index that has had all its tries.
+pub(crate) const AUTH_UNAVAILABLE: u32 = 0x12F;
+/// TPM_RC_LOCKOUT: the dictionary-attack logic.
 pub(crate) const LOCKOUT: u32 = 0x921;
 /// TPM_RC_NV_DEFINED.
 pub(crate) const NV_DEFINED: u32 = 0x14C;

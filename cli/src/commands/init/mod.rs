@@ -91,7 +91,7 @@ impl InitArgs {
     /// The serial number of the HSM's token of this label: the one that is there, which keeps its PINs and keys, or a
     /// new one in a blank slot.
     fn in_hsm(&self, library: &Path) -> Result<String> {
-        let module = Module::open(library)?;
+        let module = Module::load_beside(library)?;
         let token = match hsm::choose(&module, &self.label)? {
             hsm::Choice::Initialized(token) => token,
             hsm::Choice::Blank(token) => self.make(&module, Some(token.slot.id()))?,
