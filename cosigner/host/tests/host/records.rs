@@ -1,6 +1,13 @@
 //! The file: what is in it survives, and what is not a file of records is refused.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path, sync::mpsc, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use aws_lc_rs::hmac;
 use cosigner_host::Records;
@@ -121,6 +128,10 @@ fn the_file_is_its_owners_alone() {
         let mode = fs::metadata(setup.folder.path().join(name)).unwrap().mode() & 0o777;
         assert_eq!(mode, 0o600, "{name}");
     }
+    let path = setup.folder.path().join("records");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let error = Records::open(&path).unwrap_err();
+    assert!(error.to_string().contains("mode 640"), "{error}");
 }
 
 #[test]
@@ -130,6 +141,7 @@ fn another_file_is_refused_and_left_alone() {
     let made_by = |statements: &str| {
         let _ = fs::remove_file(&path);
         rusqlite::Connection::open(&path).unwrap().execute_batch(statements).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         Records::open(&path).unwrap_err().to_string()
     };
     assert!(made_by("CREATE TABLE other (one INTEGER)").contains("another program"));
