@@ -20,6 +20,9 @@ to() { echo "${DESTDIR:-}$1"; }
 install_all() {
     [[ -r $TRELLIS_MODULE && -x $TRELLIS_CLI ]] || die "there is nothing to install in $target/release; type: make build"
     install -D -m 755 "$TRELLIS_MODULE" "$(to "$module")"
+    # What slots over a TPM load, where it was built.
+    [[ ! -r $(dirname "$TRELLIS_MODULE")/libtrellis_tpm.so ]] ||
+        install -D -m 755 "$(dirname "$TRELLIS_MODULE")/libtrellis_tpm.so" "$(to "$(dirname "$module")/libtrellis_tpm.so")"
     install -D -m 755 "$TRELLIS_CLI" "$(to "$prefix/bin/trellis")"
     ln -sf trellis "$(to "$prefix/bin/pq-attest")"
     local file shell path
@@ -44,6 +47,7 @@ install_all() {
 
 uninstall_all() {
     local shell path
+    rm -f "$(to "$(dirname "$module")/libtrellis_tpm.so")"
     rm -f "$(to "$module")" "$(to "$prefix/bin/trellis")" "$(to "$prefix/bin/pq-attest")" "$(to "$registered")"
     rm -rf "$(to "$documents")"
     for shell in "${shells[@]}"; do

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{attest, completions, doctor, key, mechanisms, migrate, random, sign, token, verify};
+use crate::commands::{
+    attest, completions, doctor, key, mechanisms, migrate, random, sign, token, tpm, verify,
+};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::options::{Global, Outcome};
@@ -38,6 +40,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Initialise tokens, look at them, and manage their PINs.
     Token(token::TokenCommand),
+    /// Look at how a TPM holds a token, and seal it anew.
+    Tpm(tpm::TpmCommand),
     /// Make, list, import, export, move and delete keys.
     Key(key::KeyCommand),
     /// Bring everything in a token of SoftHSM's into one of Trellis's.
@@ -99,6 +103,7 @@ fn run(cli: Cli) -> Result<Outcome> {
     let Cli { global, command } = cli;
     match command {
         Command::Token(command) => command.run(&global),
+        Command::Tpm(command) => command.run(&global),
         Command::Key(command) => command.run(&global),
         Command::Migrate(command) => command.run(&global),
         Command::Sign(args) => args.run(&global),

@@ -12,12 +12,13 @@ use crate::module;
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// Codes that many causes have.
-const SAY_LITTLE: [&str; 7] = [
+const SAY_LITTLE: [&str; 8] = [
     "CKR_GENERAL_ERROR",
     "CKR_FUNCTION_FAILED",
     "CKR_DEVICE_ERROR",
     "CKR_DEVICE_MEMORY",
     "CKR_DEVICE_REMOVED",
+    "CKR_TOKEN_NOT_PRESENT",
     "CKR_TOKEN_NOT_RECOGNIZED",
     "CKR_TOKEN_WRITE_PROTECTED",
 ];

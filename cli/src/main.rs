@@ -8,6 +8,7 @@ mod certificate;
 mod ckr;
 mod cli;
 mod commands;
+mod configuration;
 mod encoding;
 mod entry;
 mod error;

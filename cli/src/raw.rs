@@ -38,7 +38,7 @@ pub(crate) struct Mechanism {
     pub(crate) info: CK_MECHANISM_INFO,
 }
 
-/// Function list of the interface "Vendor Trellis", version 1.0.
+/// Function list of the interface "Vendor Trellis", version 1.1.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct VendorFunctions {
@@ -57,6 +57,7 @@ struct VendorFunctions {
         ) -> CK_RV,
     >,
     status: Option<unsafe extern "C" fn(CK_SLOT_ID, *mut CK_UTF8CHAR, *mut CK_ULONG) -> CK_RV>,
+    reseal_token: Option<unsafe extern "C" fn(CK_SLOT_ID, *mut CK_UTF8CHAR, CK_ULONG) -> CK_RV>,
 }
 
 /// Trellis's own functions, valid while the library is loaded.
@@ -178,7 +179,7 @@ impl Raw {
     /// Trellis's vendor interface; `None` when the module is somebody else's.
     pub(crate) fn vendor(&self) -> Option<Vendor<'_>> {
         let function = self.0.C_GetInterface.as_ref().ok()?;
-        let mut version = CK_VERSION { major: 1, minor: 0 };
+        let mut version = CK_VERSION { major: 1, minor: 1 };
         let mut interface: *mut CK_INTERFACE = ptr::null_mut();
         // SAFETY: name and version are valid for the call, and `interface` may be written to.
         let code = unsafe {
@@ -192,7 +193,7 @@ impl Raw {
         if list.is_null() {
             return None;
         }
-        // SAFETY: name and version 1.0 fix the layout of the list; it lives as long as the library. It is read
+        // SAFETY: name and version 1.1 fix the layout of the list; it lives as long as the library. It is read
         // unaligned because the standard's own lists may be.
         let functions = unsafe { list.read_unaligned() };
         (functions.version.major == 1).then_some(Vendor { functions, _library: self })
@@ -247,6 +248,13 @@ impl Vendor<'_> {
             unsafe { function(slot, start, ulong(path), secret, ulong(passphrase), flags) },
             "T_RestoreToken",
         )
+    }
+
+    /// Binds the token in `slot` to the present state of the machine.
+    pub(crate) fn reseal(&self, slot: CK_SLOT_ID, so_pin: &[u8]) -> Result<()> {
+        let function = self.functions.reseal_token.ok_or_else(|| absent("T_ResealToken"))?;
+        // SAFETY: the pointer is valid for its length during the call, and the module only reads there.
+        check(unsafe { function(slot, so_pin.as_ptr().cast_mut(), ulong(so_pin)) }, "T_ResealToken")
     }
 
     /// The module's own report as JSON: of one slot, or with `None` of the module.

@@ -6,7 +6,9 @@ use algorithms::{
     Algorithm, PrivateKey as Software, PublicKey, SecretBytes, Signing, ecdsa, ed25519, ml_dsa, rsa,
 };
 
-use crate::StoreError;
+use cryptoki_sys as ck;
+
+use crate::{AttributeType, Attributes, StoreError, Value};
 
 /// How many bytes a generated secret key may have.
 const SECRET_KEY_LEN: std::ops::RangeInclusive<usize> = 1..=4096;
@@ -70,6 +72,11 @@ pub trait PrivateKey: Debug + Send + Sync {
         None
     }
 
+    /// What is known of its birth; `None` for a key that was not born in an enclave.
+    fn birth(&self) -> Result<Option<Birth>, StoreError> {
+        Ok(None)
+    }
+
     /// One of its secret parts, or `None` where the key has no such part or does not leave its device. Whether the
     /// caller may see it is the module's decision.
     fn secret_part(&self, part: SecretPart) -> Result<Option<SecretBytes>, StoreError>;
@@ -82,6 +89,21 @@ pub enum Place {
     Process,
     /// In a device that it does not leave.
     Device,
+    /// In an enclave that it does not leave.
+    Enclave,
+}
+
+/// What a Nitro enclave attested of a key when it made it, and what the document is to be compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Birth {
+    /// The attestation document, a COSE_Sign1.
+    pub attestation: Vec<u8>,
+    /// Whose key it is, in the words of the enclave's host.
+    pub user_id: String,
+    /// The ARN of the KMS key that the data key is wrapped by.
+    pub kms_key: String,
+    /// The data key as KMS wrapped it.
+    pub wrapped_key: Vec<u8>,
 }
 
 /// A key that does not leave its device. A store keeps its locator, sealed, where it would keep the key.
@@ -97,6 +119,13 @@ pub trait DeviceKey {
 
     /// Destroys the key in the device; nothing where it is gone already.
     fn destroy(&self) -> Result<(), StoreError>;
+}
+
+/// Whether an object of these attributes needs a key that may leave its device, or that whoever is not logged in may
+/// destroy: a key in a device can do neither.
+pub(crate) fn may_leave(attributes: &Attributes) -> bool {
+    let no = |kind: &AttributeType| attributes.value(*kind) == Some(&Value::Bool(false));
+    attributes.flag(ck::CKA_EXTRACTABLE) || [ck::CKA_SENSITIVE, ck::CKA_PRIVATE].iter().any(no)
 }
 
 /// A secret key: the bytes of an AES key or a generic secret.

@@ -58,10 +58,29 @@ pub trait Objects: Debug + Send + Sync {
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
 }
 
+/// What C_OpenSession has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// Whether C_InitToken has been done.
+    pub initialized: bool,
+    /// Whether the medium refuses writes.
+    pub write_protected: bool,
+}
+
+/// One part of [`KeyStore::report`]: what it is about, and names with their values.
+pub type ReportGroup = (&'static str, Vec<(&'static str, String)>);
+
 /// A closed door. Nothing is created implicitly: a store without a token says so.
 pub trait KeyStore: Debug + Send + Sync {
     /// What the token says of itself, read afresh.
     fn description(&self) -> Result<Description, StoreError>;
+
+    /// Whether there is a token to open a session with, and one that may write. Asked for each session, so no device
+    /// is waited for.
+    fn admission(&self) -> Result<Admission, StoreError> {
+        let token = self.description()?;
+        Ok(Admission { initialized: token.initialized, write_protected: token.write_protected })
+    }
 
     /// What will stop changes, though the store can be described: a disk without room, a folder that cannot be made.
     fn obstacle(&self) -> Option<StoreError> {
@@ -78,6 +97,12 @@ pub trait KeyStore: Debug + Send + Sync {
     /// Whether the keys that are records here are sealed under a key that does not leave a device.
     fn seals_in_device(&self) -> bool {
         false
+    }
+
+    /// What the store's device says of the token, for people: groups of names and values. Empty where there is no
+    /// such device.
+    fn report(&self) -> Result<Vec<ReportGroup>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// What only some stores can do.
@@ -139,6 +164,12 @@ pub trait Admin {
 
     /// C_SetPIN: `old` is counted and judged first.
     fn set_pin(&self, role: Role, old: &Pin, new: &Pin) -> Result<(), StoreError>;
+
+    /// Binds the user's PIN to the present state of the machine, after it was changed as planned; the security officer's
+    /// PIN is counted and judged first.
+    fn reseal(&self, _so_pin: &Pin) -> Result<(), StoreError> {
+        Err(StoreError::Unsupported)
+    }
 
     /// Writes the whole token as one consistent file, encrypted under `passphrase`. The file must not exist.
     fn backup(&self, path: &std::path::Path, passphrase: &Pin) -> Result<(), StoreError>;

@@ -47,6 +47,8 @@ pub(crate) fn store(error: &StoreError) {
             | S::NewerFormat
             | S::Damaged(_)
             | S::Permissions(_)
+            | S::Absent(_)
+            | S::Removed(_)
             | S::Device(_)
             | S::Backup(_)
             | S::Busy
@@ -160,6 +162,13 @@ pub(crate) fn explain(error: &StoreError, place: Option<Place<'_>>) -> Told {
         }
         StoreError::Changed | StoreError::TokenReplaced => {
             told(error.to_string(), "run the command again".into())
+        }
+        StoreError::Device(what) | StoreError::Absent(what) | StoreError::Removed(what)
+            if what.contains("; ") =>
+        {
+            let (_, remedy) = split(what);
+            let message = error.to_string();
+            told(split(&message).0.into(), remedy.unwrap_or_default().into())
         }
         other => told(other.to_string(), "look at the store's folder and its disk".into()),
     }

@@ -40,8 +40,8 @@ isolated! {
             (standard, Some((3, 1)), 0, Err(CKR_FUNCTION_FAILED)),
             (standard, Some((2, 20)), 0, Err(CKR_FUNCTION_FAILED)),
             (Some(c"PKCS 12"), None, 0, Err(CKR_FUNCTION_FAILED)),
-            (Some(c"Vendor Trellis"), None, 0, Ok((1, 0))),
-            (Some(c"Vendor Trellis"), Some((1, 0)), 0, Ok((1, 0))),
+            (Some(c"Vendor Trellis"), None, 0, Ok((1, 1))),
+            (Some(c"Vendor Trellis"), Some((1, 1)), 0, Ok((1, 1))),
             (Some(c"Vendor Trellis"), Some((3, 2)), 0, Err(CKR_FUNCTION_FAILED)),
             // The flag promises a child of fork(2) its parent's login.
             (standard, None, CKF_INTERFACE_FORK_SAFE, Err(CKR_FUNCTION_FAILED)),
@@ -74,7 +74,7 @@ isolated! {
             }
         });
         let (standard, vendor) = (c"PKCS 11", c"Vendor Trellis");
-        assert_eq!(listed, [(standard, 3, 2), (standard, 3, 0), (standard, 2, 40), (vendor, 1, 0)]);
+        assert_eq!(listed, [(standard, 3, 2), (standard, 3, 0), (standard, 2, 40), (vendor, 1, 1)]);
     }
 
     /// The older lists are the beginnings of the newest, and every entry is the exported function.

@@ -1,4 +1,4 @@
-//! The interface "Vendor Trellis" 1.0 (docs/vendor-interface.md).
+//! The interface "Vendor Trellis" 1.1 (docs/vendor-interface.md).
 
 #![expect(unsafe_code, reason = "this is the C side of the C ABI")]
 
@@ -66,7 +66,7 @@ isolated! {
     fn status_of_the_module_and_of_a_slot(place) {
         let p11 = place.load();
         let vendor = vendor(&p11);
-        assert_eq!((vendor.version.major, vendor.version.minor), (1, 0));
+        assert_eq!((vendor.version.major, vendor.version.minor), (1, 1));
         assert_eq!(vendor.status(0), Err(CKR_CRYPTOKI_NOT_INITIALIZED));
         let before = vendor.status(CK_UNAVAILABLE_INFORMATION).unwrap();
         for part in ["\"initialized\":false", "trellis.toml", "\"last_failure\":null", "\"problems\":[]"] {

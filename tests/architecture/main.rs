@@ -16,13 +16,15 @@ const BELOW: [&str; 3] = ["trellis-pkcs11", "trellis-hsm-backends", "trellis-alg
 /// What is reached through the C ABI only. `algorithms` has no keys of anybody's; a test may compare with it.
 const DOORS: [&str; 2] = ["trellis-pkcs11", "trellis-hsm-backends"];
 /// Where unsafe code may be: files and folders.
-const UNSAFE: [&str; 8] = [
+const UNSAFE: [&str; 10] = [
     "algorithms/src/engine/",
     "algorithms/src/memory/",
     "algorithms/tests/memory.rs",
     "cli/src/raw.rs",
     "fuzz/src/module.rs",
-    "hsm-backends/src/pkcs11/raw.rs",
+    "hsm-backends/src/pkcs11/raw/",
+    "hsm-backends/src/tpm/plugin.rs",
+    "hsm-backends/tpm-plugin/src/ffi/",
     "pkcs11-module/src/ffi/",
     "tests/",
 ];
@@ -121,13 +123,57 @@ fn layers_below_depend_downwards_only() {
     assert!(DOORS.iter().all(|door| !algorithms.contains(door)), "{algorithms:?}");
 }
 
+/// Who needs the maker of documents when nothing is built for tests, and these features are on.
+fn makes_documents(features: &[&str]) -> Vec<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(workspace()).args(["tree", "--workspace", "--offline", "--locked", "--edges=no-dev"]);
+    cargo.args(["--invert=trellis-document-maker", "--prefix=none", "--format={p}"]).args(features);
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed = String::from_utf8(output.stdout).unwrap();
+    listed.lines().skip(1).filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+}
+
+#[test]
+fn the_module_does_not_link_what_is_for_tpms() {
+    let graph = Graph::load();
+    assert!(graph.needs("trellis-tpm-plugin", false).contains("tss-esapi-sys"));
+    for member in ["trellis-pkcs11", "trellis-cli"] {
+        let needs = graph.needs(member, false);
+        assert!(
+            !needs.contains("tss-esapi-sys") && !needs.contains("trellis-tpm-plugin"),
+            "{member} links libtss2"
+        );
+    }
+}
+
 #[test]
 fn what_makes_documents_for_tests_is_in_no_program() {
+    assert!(Graph::load().needs("trellis-attest", true).contains("trellis-document-maker"));
+    // The walk finds who asks for it.
+    assert_eq!(makes_documents(&["--all-features"]), ["trellis-enclave"]);
+    assert_eq!(makes_documents(&[]), [""; 0]);
+}
+
+#[test]
+fn the_cloud_and_what_is_asynchronous_is_in_the_host_only() {
     let graph = Graph::load();
-    assert!(graph.needs("trellis-attest", true).contains("trellis-document-maker"));
-    for member in graph.members.keys() {
+    let host = "trellis-cosigner-host";
+    assert!(graph.needs(host, false).contains("aws-sdk-kms") && graph.needs(host, false).contains("tokio"));
+    for member in graph.members.keys().filter(|member| *member != host) {
         let needs = graph.needs(member, false);
-        assert!(!needs.contains("trellis-document-maker"), "{member} ships with it");
+        for word in ["aws-sdk-kms", "aws-config", "tokio", "parking_lot"] {
+            assert!(!needs.contains(word), "{member} depends on {word}");
+        }
+    }
+}
+
+#[test]
+fn the_kms_double_is_in_no_program() {
+    let graph = Graph::load();
+    assert!(graph.needs("trellis-cosigner-host", true).contains("trellis-kms-double"));
+    for member in graph.members.keys() {
+        assert!(!graph.needs(member, false).contains("trellis-kms-double"), "{member} ships with it");
     }
 }
 

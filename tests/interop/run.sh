@@ -24,6 +24,9 @@ project=/opt/trellis
 rm -rf "$root$project"
 mkdir -p "$root$project/target/release"
 cp "$(realpath "$TRELLIS_MODULE")" "$(realpath "$TRELLIS_CLI")" "$root$project/target/release/"
+parts=$("$top/scripts/parts.sh")
+mkdir "$root$project/parts"
+cp "$parts"/trellis-{enclave-emulated,cosigner-host,kms-double} "$parts/libtrellis_tpm.so" "$root$project/parts/"
 cp -r "$top/packaging" "$top/examples" "$top/scripts" "$root$project/"
 mkdir "$root$project/tests"
 cp -r "$top/tests/clients" "$top/tests/interop" "$root$project/tests/"
@@ -38,7 +41,7 @@ summary=$root/var/tmp/summary
 rm -f "$summary"
 rc=0
 "$here/enter.sh" "$root" env MODULE=$project/target/release/libtrellis_pkcs11.so \
-    CLI=$project/target/release/trellis CI="${CI:-}" \
+    CLI=$project/target/release/trellis PARTS=$project/parts CI="${CI:-}" \
     TRELLIS_SUMMARY=/var/tmp/summary sh -c 'cd /opt/trellis && exec tests/clients/run.sh interop "$@"' sh "${cases[@]}" || rc=$?
 [[ -z ${TRELLIS_SUMMARY:-} || ! -f $summary ]] || cat "$summary" >>"$TRELLIS_SUMMARY"
 exit "$rc"

@@ -3,6 +3,8 @@
 
 #![expect(unsafe_code, reason = "fork, kill and waitpid are C functions")]
 
+use libloading::os::unix::{Library, Symbol};
+
 /// A child of this process; killed when it is dropped before it was waited for.
 #[derive(Debug)]
 pub struct Child {
@@ -60,6 +62,27 @@ impl Drop for Child {
             self.reap();
         }
     }
+}
+
+/// SIGKILL to a group of processes, by the id of the child of this process that leads it and was not waited for.
+pub fn kill_group(leader: u32) {
+    let group = libc::pid_t::try_from(leader).expect("a process id");
+    assert!(group > 1, "not everybody");
+    // SAFETY: the group's leader is a child of ours, so nobody else has its id.
+    assert_eq!(unsafe { libc::kill(-group, libc::SIGKILL) }, 0);
+}
+
+/// Loads a library of the tests' own.
+pub fn load(path: &std::path::Path) -> Library {
+    // SAFETY: it has no constructors.
+    unsafe { Library::open(Some(path), libc::RTLD_NOW | libc::RTLD_LOCAL) }
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A function of a library of the tests' own, which has the type `T`.
+pub fn symbol<T>(library: &Library, name: &str) -> Symbol<T> {
+    // SAFETY: the test that asks knows the type.
+    unsafe { library.get(name.as_bytes()) }.expect("is exported")
 }
 
 /// Sets an environment variable, for a child that has one thread only.

@@ -145,8 +145,8 @@ impl fmt::Debug for Mu {
 }
 
 impl Input<'_> {
-    /// Checks lengths and computes mu.
-    fn mu(&self, tr: &[u8; 64]) -> Result<[u8; 64], Error> {
+    /// Checks lengths and computes mu, from tr of the public key.
+    pub fn mu(&self, tr: &[u8; 64]) -> Result<[u8; 64], Error> {
         match *self {
             Self::Message { context, message } => {
                 let mut mu = Mu::pure(tr, context)?;

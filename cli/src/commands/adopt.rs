@@ -16,7 +16,7 @@ pub(crate) fn run(args: &SofthsmArgs, global: &Global) -> Result<Outcome> {
     let library = args.library()?;
     let library = std::path::absolute(&library).map_err(|error| Error::io("find", &library, &error))?;
     let choice = Choice { token: Some(args.from.clone()), key_uri: None };
-    let source = Token::choose(&Module::load_beside(&library)?, &choice)?;
+    let source = Token::choose(&Module::open(&library)?, &choice)?;
     let lines = lines(&library, &source);
     let Some(slot) = slot(&global.load(None)?, &source)? else {
         let json = json!({ "configured": false, "lines": lines, "objects": [] });
@@ -49,7 +49,7 @@ fn check(args: &SofthsmArgs, global: &Global, library: &Path, slot: &Token) -> R
         SlotCan::of(&OpenToken::open(&module, slot.clone(), false)?)?
     };
     let begun = {
-        let softhsm = Module::load_beside(library)?;
+        let softhsm = Module::open(library)?;
         Adoption::begin(&mut args.open_source(&softhsm)?, &can)?
     };
     let signed = {
@@ -58,7 +58,7 @@ fn check(args: &SofthsmArgs, global: &Global, library: &Path, slot: &Token) -> R
         open.login(args.to_pin_source.as_ref().or(args.from_pin_source.as_ref()))?;
         begun.through(&mut open)?
     };
-    let softhsm = Module::load_beside(library)?;
+    let softhsm = Module::open(library)?;
     Ok(signed.end(&mut args.open_source(&softhsm)?))
 }
 

@@ -1,13 +1,14 @@
 //! `trellis doctor`: what works, what does not, and what to do. It also works when the module does not load.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::process::{Resource, getrlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde::Serialize;
 
 use crate::commands::clients;
+use crate::configuration::default_file;
 use crate::error::{Error, Result};
 use crate::module::{self, Module};
 use crate::options::{Global, Outcome};
@@ -200,7 +201,7 @@ fn configuration(report: Option<&Report>) -> Check {
     }
     let path = match report {
         Some(report) => report.config.clone(),
-        None => named.or_else(default_configuration),
+        None => named.or_else(default_file),
     };
     let Some(path) = path else {
         return Check::ok(NAME, "none: the defaults hold (one embedded slot in the user's data directory)");
@@ -220,14 +221,6 @@ fn configuration(report: Option<&Report>) -> Check {
         },
         Err(error) => Check::failed(NAME, Error::io("read", &path, &error).remedy("correct its permissions")),
     }
-}
-
-/// The configuration that Trellis's module reads when TRELLIS_CONF is not set.
-fn default_configuration() -> Option<PathBuf> {
-    let user = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let user = user.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
-    let user = user.map(|folder| folder.join("trellis/trellis.toml"));
-    [user, Some("/etc/trellis/trellis.toml".into())].into_iter().flatten().find(|path| path.exists())
 }
 
 fn of_report(report: &Report) -> Vec<Check> {

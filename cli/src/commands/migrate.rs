@@ -72,7 +72,7 @@ impl SofthsmArgs {
     fn run(self, global: &Global) -> Result<Outcome> {
         // SoftHSM first, and so finalised last: Trellis's module may be using it as well.
         let library = self.library()?;
-        let softhsm = Module::load_beside(&library)?;
+        let softhsm = Module::open(&library)?;
         let target = TokenArgs { token: self.to.clone(), pin_source: self.to_pin_source.clone() };
         let module = target.load(global, None)?;
         let mut from = self.open_source(&softhsm)?;

@@ -16,4 +16,5 @@ pub(crate) mod move_key;
 pub(crate) mod random;
 pub(crate) mod sign;
 pub(crate) mod token;
+pub(crate) mod tpm;
 pub(crate) mod verify;

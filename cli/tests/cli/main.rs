@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod attest;
 #[cfg(test)]
+mod backends;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod key;
@@ -16,5 +18,7 @@ mod move_key;
 mod sign;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
+mod tpm;
 #[cfg(test)]
 mod trouble;

@@ -31,17 +31,28 @@ impl Authority {
     /// A new root and the CAs below it, valid at `moment` (seconds since 1970).
     pub fn new(moment: u64) -> Self {
         let keys: Vec<_> = NAMES.iter().map(|_| Key::generate()).collect();
-        let cas: Vec<_> = (0..NAMES.len())
-            .map(|at| {
-                let valid = (moment.saturating_sub(LIVES[at]), moment + LIVES[at]);
-                let below = u8::try_from(NAMES.len() - 1 - at).expect("there are four");
-                Certificate::ca(NAMES[at.saturating_sub(1)], NAMES[at], valid, (at > 0).then_some(below))
-            })
-            .collect();
-        let valid = (moment.saturating_sub(1), moment + LEAF_LIFE);
-        let leaf = Certificate::leaf(NAMES[3], "i-0trellis-enc0.region.trellis-test", valid);
+        let leaf_key = Key::generate();
+        let (cas, leaf) = certificates(moment);
         let root = cas[0].sign(&keys[0], keys[0].point());
-        Self { keys, leaf_key: Key::generate(), cas, leaf, root }
+        Self { keys, leaf_key, cas, leaf, root }
+    }
+
+    /// The same root and keys, with certificates that are valid at another moment.
+    pub fn renewed(&self, moment: u64) -> Self {
+        let keys = self.keys().cloned().collect();
+        Self::from_keys(keys, self.root.clone(), moment).expect("these are the keys of an authority")
+    }
+
+    /// Of keys, that of the enclave's certificate last; nothing where there are more or less.
+    pub(crate) fn from_keys(mut keys: Vec<Key>, root: Vec<u8>, moment: u64) -> Option<Self> {
+        let leaf_key = keys.pop().filter(|_| keys.len() == NAMES.len())?;
+        let (cas, leaf) = certificates(moment);
+        Some(Self { keys, leaf_key, cas, leaf, root })
+    }
+
+    /// All keys, that of the enclave's certificate last.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().chain([&self.leaf_key])
     }
 
     /// The root in DER.
@@ -78,4 +89,15 @@ impl Authority {
         chain.push(self.leaf.sign(&self.keys[self.cas.len() - 1], self.leaf_key.point()));
         chain
     }
+}
+
+/// The CAs, the root first, and the enclave's certificate, none of them signed.
+fn certificates(moment: u64) -> (Vec<Certificate>, Certificate) {
+    let cas = (0..NAMES.len()).map(|at| {
+        let valid = (moment.saturating_sub(LIVES[at]), moment + LIVES[at]);
+        let below = u8::try_from(NAMES.len() - 1 - at).expect("there are four");
+        Certificate::ca(NAMES[at.saturating_sub(1)], NAMES[at], valid, (at > 0).then_some(below))
+    });
+    let valid = (moment.saturating_sub(1), moment + LEAF_LIFE);
+    (cas.collect(), Certificate::leaf(NAMES[3], "i-0trellis-enc0.region.trellis-test", valid))
 }

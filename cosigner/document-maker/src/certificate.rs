@@ -30,6 +30,17 @@ impl Key {
         Self(pair, der.as_ref().to_vec())
     }
 
+    /// ECPrivateKey (RFC 5915).
+    pub(crate) fn to_der(&self) -> &[u8] {
+        &self.1
+    }
+
+    /// The inverse of [`Key::to_der`]; nothing for what is no key.
+    pub(crate) fn from_der(der: &[u8]) -> Option<Self> {
+        let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P384_SHA384_FIXED_SIGNING, der).ok()?;
+        Some(Self(pair, der.to_vec()))
+    }
+
     /// 04, x, y.
     pub fn point(&self) -> &[u8] {
         self.0.public_key().as_ref()
@@ -45,6 +56,12 @@ impl Key {
         let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P384_SHA384_ASN1_SIGNING, &self.1)
             .expect("it was just encoded");
         pair.sign(&SystemRandom::new(), message).expect("signing with P-384").as_ref().to_vec()
+    }
+}
+
+impl Clone for Key {
+    fn clone(&self) -> Self {
+        Self::from_der(&self.1).expect("it was a key")
     }
 }
 

@@ -9,6 +9,7 @@ mod authority;
 mod certificate;
 mod der;
 mod draft;
+mod kept;
 
 pub use authority::Authority;
 pub use certificate::{CaFlag, Certificate, Key};

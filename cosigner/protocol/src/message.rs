@@ -3,10 +3,12 @@
 //! | hop | one side says | the other answers |
 //! |---|---|---|
 //! | PKCS#11 side to host | [`Request`] | [`Response`] |
-//! | host to enclave | [`ToEnclave`] | [`FromEnclave`]; before its answer to `Generate` or `Sign` the enclave asks once for a data key, and gets [`ToEnclave::KmsReply`] or [`ToEnclave::KmsError`] |
+//! | host to enclave | [`ToEnclave`] | [`FromEnclave`]; before its answer to anything but `Health` the enclave may ask once for a data key, and gets [`ToEnclave::KmsReply`] or [`ToEnclave::KmsError`] |
 //!
 //! Unknown and repeated members are refused everywhere. Each side reads only what the other may say, so that a host
 //! cannot be asked to be an enclave.
+
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,11 +43,33 @@ pub enum Request {
         user_id: UserId,
         /// What.
         input: Input,
+        /// The deterministic variant of ML-DSA (FIPS 204 section 3.4); means nothing to Ed25519, which has no other.
+        deterministic: bool,
     },
     /// Forget a key for ever. Answered by [`Response::Destroyed`].
     Destroy {
         /// Whose.
         user_id: UserId,
+    },
+    /// Seal a PKCS#11 token's key for whoever knows a PIN. The host keeps nothing of it. Answered by
+    /// [`Response::TokenKept`].
+    KeepToken {
+        /// The token and the role, in the asker's words.
+        user_id: UserId,
+        /// What is to be kept; 32 bytes.
+        token_key: Secret,
+        /// The PIN, stretched; 32 bytes.
+        pin: Secret,
+        /// Wrong PINs, one after the other, before the enclave judges no more.
+        tries: NonZeroU32,
+    },
+    /// Judge a PIN in the enclave. Answered by [`Response::TokenOpened`], [`Response::PinIncorrect`] or
+    /// [`Response::PinLocked`].
+    OpenToken {
+        /// As the enclave once gave it.
+        token: KeptToken,
+        /// The PIN, stretched in the same way; 32 bytes.
+        pin: Secret,
     },
 }
 
@@ -66,6 +90,10 @@ pub enum Response {
     Key {
         /// The key.
         key: PublicKey,
+        /// The KMS key, as the birth attestation names it.
+        kms_key: KmsKey,
+        /// The data key as KMS wrapped it, whose hash the birth attestation has.
+        wrapped_key: Bytes,
         /// The COSE_Sign1 that was made with it.
         birth_attestation: Bytes,
     },
@@ -76,6 +104,20 @@ pub enum Response {
     },
     /// It is gone.
     Destroyed {},
+    /// A token's key, sealed, for the asker to keep.
+    TokenKept {
+        /// What to keep.
+        token: KeptToken,
+    },
+    /// The PIN was right.
+    TokenOpened {
+        /// What was kept.
+        token_key: Secret,
+    },
+    /// The PIN was wrong, and the enclave has counted it.
+    PinIncorrect {},
+    /// Too many were wrong since the enclave started: the PIN was not looked at.
+    PinLocked {},
     /// It was not done.
     Failed(Failure),
 }
@@ -95,12 +137,35 @@ pub enum ToEnclave {
         /// The KMS key that the data key is wrapped by.
         kms_key: KmsKey,
     },
-    /// Open a sealed key, sign, forget it. Answered by [`FromEnclave::Signature`].
+    /// Open a sealed key and sign. Answered by [`FromEnclave::Signature`].
     Sign {
         /// The key as the enclave once made it.
         key: SealedKey,
         /// What.
         input: Input,
+        /// The deterministic variant of ML-DSA.
+        deterministic: bool,
+    },
+    /// Seal a token's key for whoever knows a PIN. Answered by [`FromEnclave::TokenKept`].
+    KeepToken {
+        /// The token and the role: goes into the sealing and the encryption context.
+        user_id: UserId,
+        /// What is to be kept; 32 bytes.
+        token_key: Secret,
+        /// The PIN, stretched; 32 bytes.
+        pin: Secret,
+        /// Wrong PINs, one after the other, before the enclave judges no more.
+        tries: NonZeroU32,
+        /// The KMS key that the data key is wrapped by.
+        kms_key: KmsKey,
+    },
+    /// Judge a PIN. Answered by [`FromEnclave::TokenOpened`], [`FromEnclave::PinIncorrect`] or
+    /// [`FromEnclave::PinLocked`].
+    OpenToken {
+        /// As the enclave once gave it.
+        token: KeptToken,
+        /// The PIN, stretched in the same way; 32 bytes.
+        pin: Secret,
     },
     /// What KMS answered to the enclave's question.
     KmsReply {
@@ -156,6 +221,20 @@ pub enum FromEnclave {
         /// In the form of the algorithm's standard.
         signature: Bytes,
     },
+    /// A token's key, sealed.
+    TokenKept {
+        /// For the asker to keep.
+        token: KeptToken,
+    },
+    /// The PIN was right.
+    TokenOpened {
+        /// What was kept.
+        token_key: Secret,
+    },
+    /// The PIN was wrong, and has been counted.
+    PinIncorrect {},
+    /// Too many were wrong since the enclave started: the PIN was not looked at.
+    PinLocked {},
     /// It was not done.
     Failed(Failure),
 }
@@ -170,6 +249,20 @@ pub enum Input {
         context: Bytes,
         /// The message.
         message: Secret,
+    },
+    /// A message for Ed25519ctx (RFC 8032 section 5.1).
+    Ed25519Context {
+        /// 0 to 255 bytes.
+        context: Bytes,
+        /// The message.
+        message: Secret,
+    },
+    /// A message's SHA-512 for Ed25519ph.
+    Ed25519Prehashed {
+        /// 0 to 255 bytes.
+        context: Bytes,
+        /// 64 bytes.
+        digest: Secret,
     },
     /// The message representative of ML-DSA (FIPS 204 algorithm 7, line 6), computed where the message is; 64 bytes.
     Mu(Secret),
@@ -203,6 +296,20 @@ pub struct SealedKey {
     pub wrapped_key: Bytes,
     /// The private key under the data key.
     pub sealed_key: Bytes,
+}
+
+/// A token's key that only an enclave can open, for whoever knows the PIN (docs/formats.md).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptToken {
+    /// The token and the role.
+    pub user_id: UserId,
+    /// The KMS key.
+    pub kms_key: KmsKey,
+    /// The data key as KMS wrapped it.
+    pub wrapped_key: Bytes,
+    /// The token key and the limit of tries, under the data key and the PIN.
+    pub sealed_token: Bytes,
 }
 
 /// That host and enclave are there.
@@ -260,6 +367,7 @@ pub enum Layer {
     Algorithm,
     KmsAttestation,
     KmsContext,
+    KmsReply,
     KmsService,
     Sealing,
     Transport,
@@ -271,8 +379,10 @@ pub enum Layer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KmsRefusal {
-    /// The key policy or the encryption context refuses it, or the wrapped key is another's.
+    /// The key policy refuses it, to this enclave or to this host (AccessDeniedException and its like).
     Denied,
+    /// The wrapped key is another's, or of another encryption context (InvalidCiphertextException).
+    InvalidCiphertext,
     /// KMS cannot be reached or failed.
     Service,
 }

@@ -4,7 +4,9 @@ mod pin;
 
 use std::path::PathBuf;
 
-use crate::{Admin, Description, KeyStore, Objects, Pin, Role, StoreError, Vault, sealed::SealedStore};
+use crate::{
+    Admin, Admission, Description, KeyStore, Objects, Pin, Role, StoreError, Vault, sealed::SealedStore,
+};
 use pin::PinKeeper;
 
 /// How an embedded store is opened.
@@ -30,6 +32,10 @@ impl EmbeddedStore {
 impl KeyStore for EmbeddedStore {
     fn description(&self) -> Result<Description, StoreError> {
         self.0.description()
+    }
+
+    fn admission(&self) -> Result<Admission, StoreError> {
+        self.0.admission()
     }
 
     fn obstacle(&self) -> Option<StoreError> {

@@ -14,9 +14,10 @@ use cryptoki_sys as ck;
 
 use super::{
     device::{Device, Session},
-    keeper::{KEK_LABEL, number},
+    keeper::number,
     native::{NativeKey, UNFINISHED, public_of, read_number},
     raw::{Rv, Template},
+    wrap::KEK_LABEL,
 };
 use crate::{Attributes, PrivateKey, Record, RecordId, StoreError, Value};
 
@@ -262,6 +263,9 @@ impl ForeignObjects {
                 Ok(None) | Err(Rv(ck::CKR_OBJECT_HANDLE_INVALID)) => {}
                 Err(rv) => return Err(rv),
             }
+        }
+        if self.private {
+            session.check_login()?;
         }
         match_halves(&mut found);
         Ok(found)

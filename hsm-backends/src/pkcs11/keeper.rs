@@ -8,14 +8,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use algorithms::SecretBytes;
 use cryptoki_sys as ck;
 
 use super::{
-    device::{Device, LoggedIn, Session},
+    device::{Device, LoggedIn},
     library::urgently,
     native::NativeKey,
-    raw::{Mechanism, Parameter, Rv, Template},
+    wrap::{self, Wrapped},
 };
 use crate::{
     Pin, PinState, PrivateKey, Record, RecordId, Role, StoreError,
@@ -23,16 +22,10 @@ use crate::{
     sealed::{Cost, Judged, Keeper, Kept, TokenKey, derive, open, seal},
 };
 
-/// The first byte of what is kept for the user: AES-256-GCM in an HSM.
-const VERSION: u8 = 2;
 const NONCE_LEN: usize = 12;
-const WRAPPED_LEN: usize = TokenKey::LEN + 16;
 const SALT_LEN: usize = 16;
-const CONTEXT: &[u8] = b"trellis hsm wrap 1";
 const VERIFIER_KEY: &[u8] = b"trellis pin verifier 1";
 const VERIFIER_CONTEXT: &[u8] = b"trellis pin verifier 1";
-/// CKA_LABEL of the key in the HSM; its CKA_ID is the token's id.
-pub(super) const KEK_LABEL: &[u8] = b"Trellis key encryption key";
 
 /// The keeper of a store over an HSM.
 #[derive(Debug)]
@@ -46,8 +39,7 @@ pub(super) struct HsmKeeper {
 
 /// What is kept for the user, once there is something.
 struct Parsed<'a> {
-    nonce: [u8; NONCE_LEN],
-    wrapped: &'a [u8],
+    wrapped: Wrapped<'a>,
     /// `None` after the security officer has set the PIN.
     verifier: Option<Verifier<'a>>,
 }
@@ -81,65 +73,9 @@ impl HsmKeeper {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The token's key in the HSM, if it is there.
-    fn kek(session: &Session, id: &[u8; 16]) -> Result<Option<ck::CK_OBJECT_HANDLE>, Rv> {
-        let template: Template = vec![
-            (ck::CKA_CLASS, number(ck::CKO_SECRET_KEY)),
-            (ck::CKA_LABEL, KEK_LABEL.to_vec()),
-            (ck::CKA_ID, id.to_vec()),
-        ];
-        Ok(session.raw.find(session.handle, &template)?.first().copied())
-    }
-
-    fn make_kek(session: &Session, id: &[u8; 16]) -> Result<ck::CK_OBJECT_HANDLE, Rv> {
-        let (yes, no) = (vec![ck::CK_TRUE], vec![ck::CK_FALSE]);
-        let template: Template = vec![
-            (ck::CKA_CLASS, number(ck::CKO_SECRET_KEY)),
-            (ck::CKA_KEY_TYPE, number(ck::CKK_AES)),
-            (ck::CKA_VALUE_LEN, number(32)),
-            (ck::CKA_LABEL, KEK_LABEL.to_vec()),
-            (ck::CKA_ID, id.to_vec()),
-            (ck::CKA_TOKEN, yes.clone()),
-            (ck::CKA_PRIVATE, yes.clone()),
-            (ck::CKA_SENSITIVE, yes.clone()),
-            (ck::CKA_EXTRACTABLE, no.clone()),
-            (ck::CKA_ENCRYPT, yes.clone()),
-            (ck::CKA_DECRYPT, yes),
-            (ck::CKA_WRAP, no.clone()),
-            (ck::CKA_UNWRAP, no.clone()),
-            (ck::CKA_SIGN, no.clone()),
-            (ck::CKA_VERIFY, no),
-        ];
-        session.raw.generate_key(session.handle, Mechanism::plain(ck::CKM_AES_KEY_GEN), &template)
-    }
-
-    fn context(&self, place: Kept) -> Result<Vec<u8>, StoreError> {
-        let token = self.device.token().map_err(|failure| failure.of(&self.device, "C_GetTokenInfo"))?;
-        Ok([CONTEXT, &place.token_id, token.serial.as_bytes()].concat())
-    }
-
-    /// Makes the key in the HSM where it is missing, and puts the token key under it.
+    /// Makes the key in the HSM where it is missing, puts the token key under it, and leaves a trace of the PIN.
     fn wrap(&self, place: Kept, key: &TokenKey, pin: &Pin) -> Result<Vec<u8>, StoreError> {
-        let context = self.context(place)?;
-        let nonce = algorithms::random::array::<NONCE_LEN>()?;
-        let parameter = Parameter::Gcm { nonce: &nonce, context: &context };
-        let wrapped = self
-            .device
-            .call(|session| {
-                let kek = match Self::kek(session, &place.token_id)? {
-                    Some(kek) => kek,
-                    None => Self::make_kek(session, &place.token_id)?,
-                };
-                let mechanism = Mechanism { kind: ck::CKM_AES_GCM, parameter };
-                session.raw.encrypt(session.handle, mechanism, kek, key.expose())
-            })
-            .map_err(|failure| failure.of(&self.device, "sealing with AES-GCM"))?;
-        if wrapped.len() != WRAPPED_LEN {
-            return Err(StoreError::Device(format!("{}: AES-GCM gave no tag", self.device.name())));
-        }
-        let mut kept = vec![VERSION];
-        kept.extend(nonce);
-        kept.extend(wrapped);
+        let mut kept = wrap::seal(&self.device, place, key)?;
         let salt = algorithms::random::array::<SALT_LEN>()?;
         let head = kept.len();
         kept.extend(Cost::usual().to_bytes());
@@ -150,30 +86,14 @@ impl HsmKeeper {
         Ok(kept)
     }
 
-    fn unwrap(&self, place: Kept, parsed: &Parsed<'_>) -> Result<TokenKey, StoreError> {
-        let context = self.context(place)?;
-        let parameter = Parameter::Gcm { nonce: &parsed.nonce, context: &context };
-        let opened = self.device.call(|session| {
-            let Some(kek) = Self::kek(session, &place.token_id)? else { return Ok(None) };
-            let mechanism = Mechanism { kind: ck::CKM_AES_GCM, parameter };
-            session.raw.decrypt(session.handle, mechanism, kek, parsed.wrapped).map(Some)
-        });
-        let gone = || {
+    fn unwrap(&self, place: Kept, wrapped: Wrapped<'_>) -> Result<TokenKey, StoreError> {
+        wrapped.open(&self.device, place)?.ok_or_else(|| {
             StoreError::Damaged(format!(
                 "{} does not have the key that this token's records are sealed under: the token in the HSM was made anew, or \
                  the records belong to another; restore the HSM's backup, or move the records' directory away",
                 self.device.name()
             ))
-        };
-        let opened = match opened {
-            Ok(opened) => opened.ok_or_else(gone)?,
-            // SoftHSM's word for a tag that does not fit is the first.
-            Err(super::device::Failure::Said(Rv(
-                ck::CKR_GENERAL_ERROR | ck::CKR_ENCRYPTED_DATA_INVALID | ck::CKR_AEAD_DECRYPT_FAILED,
-            ))) => return Err(gone()),
-            Err(failure) => return Err(failure.of(&self.device, "opening with AES-GCM")),
-        };
-        if opened.len() == TokenKey::LEN { Ok(TokenKey::new(SecretBytes::new(&opened))) } else { Err(gone()) }
+        })
     }
 
     /// Whether a PIN is the one that was judged last.
@@ -212,7 +132,7 @@ impl HsmKeeper {
             let anew = Some(self.wrap(place, &key, pin)?);
             return Ok(Some(Judged { key: Some(key), anew }));
         };
-        let key = self.unwrap(place, &parsed)?;
+        let key = self.unwrap(place, parsed.wrapped)?;
         let known = match verifier {
             Some(verifier) => Self::is_known(place, &key, pin, verifier)?,
             None => false,
@@ -273,7 +193,7 @@ impl Keeper for HsmKeeper {
         Ok(key)
     }
 
-    fn pin_state(&self, role: Role) -> PinState {
+    fn pin_state(&self, role: Role, _: &[u8]) -> PinState {
         let Ok(token) = self.device.token() else { return PinState::Good };
         let [low, last, locked] = match role {
             Role::User => [ck::CKF_USER_PIN_COUNT_LOW, ck::CKF_USER_PIN_FINAL_TRY, ck::CKF_USER_PIN_LOCKED],
@@ -292,7 +212,7 @@ impl Keeper for HsmKeeper {
 
 /// What is kept, without what tells the PIN: the security officer has set another.
 pub(super) fn without_verifier(kept: &[u8]) -> Vec<u8> {
-    kept.get(..1 + NONCE_LEN + WRAPPED_LEN).unwrap_or_default().to_vec()
+    Wrapped::read(&mut Input(kept)).map(Wrapped::to_bytes).unwrap_or_default()
 }
 
 fn malformed() -> StoreError {
@@ -306,20 +226,16 @@ fn parse(kept: &[u8]) -> Result<Option<Parsed<'_>>, StoreError> {
     }
     let mut input = Input(kept);
     let mut parse = || -> Option<Parsed<'_>> {
-        if input.byte().ok()? != VERSION {
-            return None;
-        }
-        let nonce = input.array().ok()?;
-        let wrapped = input.take(WRAPPED_LEN).ok()?;
+        let wrapped = Wrapped::read(&mut input)?;
         if input.0.is_empty() {
-            return Some(Parsed { nonce, wrapped, verifier: None });
+            return Some(Parsed { wrapped, verifier: None });
         }
         let head = input.0.get(..12 + SALT_LEN)?;
         let cost = Cost::from_bytes(input.array().ok()?)?;
         let salt = input.array().ok()?;
         let sealed = input.rest();
         let verifier = Verifier { head, cost, salt, sealed };
-        (sealed.len() == NONCE_LEN + 32 + 16).then_some(Parsed { nonce, wrapped, verifier: Some(verifier) })
+        (sealed.len() == NONCE_LEN + 32 + 16).then_some(Parsed { wrapped, verifier: Some(verifier) })
     };
     parse().map(Some).ok_or_else(malformed)
 }

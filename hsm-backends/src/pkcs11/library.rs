@@ -38,6 +38,13 @@ pub(super) fn urgently<T>(f: impl FnOnce() -> T) -> T {
 
 /// How long fork(2) waits for calls inside, as the gate of sealed stores does.
 const FORK_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a repair waits for them: a call that a library never returns from must not stop all others.
+const REPAIR_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Libraries, by the beginning of their file's name, that one thread at a time must call. p11-kit's client never wakes a
+/// thread that waits for its answer while another reads the socket, when the connection ends just then (seen with 0.24);
+/// its server answers one call at a time anyway.
+const ONE_AT_A_TIME: [&str; 1] = ["p11-kit-client"];
 
 /// The libraries of one run of the module, so that two slots over one library share it.
 #[derive(Debug, Default)]
@@ -52,6 +59,9 @@ impl Libraries {
         }
         let library = Arc::new(Library {
             path: path.to_owned(),
+            one_at_a_time: path.file_name().is_some_and(|name| {
+                ONE_AT_A_TIME.iter().any(|known| name.as_encoded_bytes().starts_with(known.as_bytes()))
+            }),
             state: Mutex::default(),
             changed: Condvar::new(),
             devices: Mutex::default(),
@@ -80,6 +90,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Library {
     path: PathBuf,
+    one_at_a_time: bool,
     state: Mutex<State>,
     changed: Condvar,
     devices: Devices,
@@ -134,7 +145,7 @@ impl Library {
     /// done. A thread that is inside must not enter again.
     pub(super) fn enter(&self) -> Result<Inside<'_>, Absent> {
         let mut state = self.state();
-        while (state.forks > 0 && !URGENT.get()) || state.alone {
+        while (state.forks > 0 && !URGENT.get()) || state.alone || (self.one_at_a_time && state.inside > 0) {
             state = self.wait(state);
         }
         let raw = match state.raw {
@@ -155,18 +166,22 @@ impl Library {
         Ok(Inside { library: self, raw, epoch: state.epoch })
     }
 
-    /// Runs `f` while nobody is inside.
-    pub(super) fn alone<T>(&self, f: impl FnOnce() -> T) -> T {
+    /// Runs `f` while nobody is inside; not at all where somebody does not come out.
+    pub(super) fn alone<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
         let mut state = self.state();
         while (state.forks > 0 && !URGENT.get()) || state.alone {
             state = self.wait(state);
         }
         state.alone = true;
-        while state.inside > 0 {
-            state = self.wait(state);
+        let start = Instant::now();
+        while state.inside > 0
+            && let Some(left) = REPAIR_TIMEOUT.checked_sub(start.elapsed())
+        {
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        let nobody = state.inside == 0;
         drop(state);
-        let result = f();
+        let result = nobody.then(f);
         self.state().alone = false;
         self.changed.notify_all();
         result
@@ -185,6 +200,11 @@ impl Library {
     pub(super) fn running(&self) -> Option<(Raw, u64)> {
         let state = self.state();
         state.raw.filter(|_| state.running).map(|raw| (raw, state.epoch))
+    }
+
+    /// Whether finalising it is ours.
+    pub(super) fn is_ours(&self) -> bool {
+        self.state().ours
     }
 
     /// Shuts the gate for fork(2), waits until nobody is inside, runs `last` and stops the library, so that a child
@@ -241,7 +261,7 @@ impl Drop for Inside<'_> {
     fn drop(&mut self) {
         let mut state = self.library.state();
         state.inside -= 1;
-        if state.inside == 0 && (state.forks > 0 || state.alone) {
+        if state.inside == 0 && (state.forks > 0 || state.alone || self.library.one_at_a_time) {
             drop(state);
             self.library.changed.notify_all();
         }

@@ -14,6 +14,7 @@ mod native;
 mod raw;
 mod selector;
 mod vault;
+mod wrap;
 
 use std::{
     path::PathBuf,

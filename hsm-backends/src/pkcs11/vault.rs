@@ -7,7 +7,7 @@ use cryptoki_sys as ck;
 use super::{device::Device, foreign::ForeignObjects, keeper::HsmKeeper, native::NativeKey};
 use crate::{
     Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, Pin, PrivateKey, Record, RecordId, Role,
-    SecretKey, StoreError, Value, Vault, sealed::SealedVault,
+    SecretKey, StoreError, Value, Vault, keys::may_leave, sealed::SealedVault,
 };
 
 /// Which keys are made in the HSM.
@@ -151,13 +151,7 @@ impl Vault for Pkcs11Vault {
     }
 
     fn generate_for(&self, spec: &KeySpec, attributes: &Attributes) -> Result<NewSecret, StoreError> {
-        // What may leave cannot be a key that does not, and what anybody may destroy cannot be one that only the user
-        // can destroy.
-        let leaves = attributes.flag(ck::CKA_EXTRACTABLE)
-            || [ck::CKA_SENSITIVE, ck::CKA_PRIVATE]
-                .iter()
-                .any(|kind| attributes.value(*kind) == Some(&Value::Bool(false)));
-        if leaves { NewSecret::generate(spec) } else { self.generate(spec) }
+        if may_leave(attributes) { NewSecret::generate(spec) } else { self.generate(spec) }
     }
 }
 

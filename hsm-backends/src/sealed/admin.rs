@@ -7,12 +7,13 @@ use rusqlite::{Connection, params};
 use super::{
     SealedStore, backup,
     fault::Fault,
-    keeper::{Keeper, Kept},
+    keeper::{Keeper, Kept, Rekey, Rows},
     pins::{self, PinRow, role_number},
     pool::Call,
+    rekey::{NewPin, kept_rows},
     schema,
     seal::TokenKey,
-    token::{self, Moment, Token},
+    token::{self, Moment, Name, Token},
     vault::SealedVault,
 };
 use crate::{Admin, Pin, Role, StoreError, Vault};
@@ -27,7 +28,13 @@ impl<K: Keeper> Admin for SealedStore<K> {
             let _lock = call.files().lock_for_login()?;
             let judged =
                 pins::judge(&mut call, &*self.keeper, Role::SecurityOfficer, so_pin, self.pin_tries)?;
-            let fresh = Fresh::new(&*self.keeper, so_pin, label)?;
+            let fresh = match (self.keeper.rekeying(), &judged.key) {
+                (Some(_), Some(key)) => {
+                    let before = call.read(kept_rows)?;
+                    Fresh::replacing(&*self.keeper, so_pin, label, (judged.token.token_id, key), &before)?
+                }
+                _ => Fresh::new(&*self.keeper, so_pin, label)?,
+            };
             call.commit(|transaction| {
                 let current = token::moment(transaction)?;
                 if current.incarnation != judged.token.moment.incarnation {
@@ -38,6 +45,9 @@ impl<K: Keeper> Admin for SealedStore<K> {
                 token::advance(transaction)
             })?;
             call.empty_log();
+            if let Some(rekeying) = self.keeper.rekeying() {
+                rekeying.settle(Role::SecurityOfficer, &Rows { so: fresh.so, user: None }, true);
+            }
             Ok(())
         } else {
             call.files().create_directory()?;
@@ -46,7 +56,8 @@ impl<K: Keeper> Admin for SealedStore<K> {
                 // Another process was faster; its SO PIN is not known to be ours.
                 return Err(StoreError::Changed);
             }
-            self.create(&mut call, &Fresh::new(&*self.keeper, so_pin, label)?)
+            let fresh = Fresh::new(&*self.keeper, so_pin, label)?;
+            self.create(&mut call, &fresh).inspect_err(|_| self.keeper.discard(&fresh.so))
         }
     }
 
@@ -55,8 +66,14 @@ impl<K: Keeper> Admin for SealedStore<K> {
         if vault.role() != Role::SecurityOfficer {
             return Err(StoreError::Unsupported);
         }
-        let (token, key) = vault.token_key();
-        let key = key.ok_or(StoreError::Unsupported)?;
+        let keys = vault.keys();
+        let (token, key) = (&keys.token, keys.key.as_ref().ok_or(StoreError::Unsupported)?);
+        if let Some(rekeying) = self.keeper.rekeying() {
+            let mut call = self.pool.enter();
+            let _lock = call.files().lock_for_login()?;
+            let new = NewPin { role: Role::User, pin: new, forgives: true };
+            return self.rekey(&mut call, rekeying, (token, key), new);
+        }
         let kept = Kept { role: Role::User, token_id: token.token_id };
         let wrapped = self.keeper.keep(kept, key, new)?;
         let mut call = self.pool.enter();
@@ -71,9 +88,22 @@ impl<K: Keeper> Admin for SealedStore<K> {
     }
 
     fn set_pin(&self, role: Role, old: &Pin, new: &Pin) -> Result<(), StoreError> {
+        if let Some(rekeying) = self.keeper.rekeying() {
+            let mut call = self.pool.enter();
+            let _lock = call.files().lock_for_login()?;
+            let opened = pins::judge(&mut call, &*self.keeper, role, old, self.pin_tries)?;
+            let key = opened.key.as_ref().ok_or(StoreError::Unsupported)?;
+            let new = NewPin { role, pin: new, forgives: false };
+            return self.rekey(&mut call, rekeying, (&opened.token, key), new);
+        }
         self.change_pin(role, old, |kept, key| {
             self.keeper.keep(kept, key.ok_or(StoreError::Unsupported)?, new)
         })
+    }
+
+    fn reseal(&self, so_pin: &Pin) -> Result<(), StoreError> {
+        let rekeying = self.keeper.rekeying().ok_or(StoreError::Unsupported)?;
+        self.reseal_user(rekeying, so_pin)
     }
 
     fn backup(&self, path: &Path, passphrase: &Pin) -> Result<(), StoreError> {
@@ -86,6 +116,11 @@ impl<K: Keeper> Admin for SealedStore<K> {
 }
 
 impl<K: Keeper> SealedStore<K> {
+    /// The token's name, which C_InitToken changes.
+    pub(crate) fn token_id(&self) -> Result<Name, StoreError> {
+        self.pool.enter().read(|sql| Ok(token::load(sql)?.token_id))
+    }
+
     /// Makes the database beside its place and puts it there whole.
     fn create(&self, call: &mut Call<'_>, fresh: &Fresh) -> Result<(), StoreError> {
         let files = call.files();
@@ -157,7 +192,7 @@ impl<K: Keeper> SealedStore<K> {
 
     /// Whether the token is still the one that a vault was opened of.
     pub(crate) fn check_current(&self, vault: &SealedVault<K>) -> Result<(), StoreError> {
-        self.pool.enter().read(|sql| unreplaced(sql, vault.token_key().0))
+        self.pool.enter().read(|sql| unreplaced(sql, &vault.keys().token))
     }
 
     fn begin_anew(call: &mut Call<'_>, label: &str) -> Result<(), StoreError> {
@@ -178,7 +213,8 @@ impl<K: Keeper> SealedStore<K> {
         vault: &SealedVault<K>,
         kept: impl Fn(&[u8]) -> Vec<u8>,
     ) -> Result<(), StoreError> {
-        let (token, _) = vault.token_key();
+        let keys = vault.keys();
+        let token = &keys.token;
         let mut call = self.pool.enter();
         let _lock = call.files().lock_for_login()?;
         call.write(|transaction| {
@@ -229,6 +265,23 @@ impl Fresh {
         Ok(Self { token: Token { token_id, moment, label: label.to_owned() }, so })
     }
 
+    /// A token in place of one whose keeper gives each PIN a key of its own.
+    fn replacing(
+        keeper: &impl Keeper,
+        so_pin: &Pin,
+        label: &str,
+        from: (Name, &TokenKey),
+        before: &Rows,
+    ) -> Result<Self, StoreError> {
+        let mut fresh = Self::of_device(label)?;
+        let key = TokenKey::generate()?;
+        let to = (fresh.token.token_id, &key);
+        let role = Role::SecurityOfficer;
+        let change = Rekey { role, pin: so_pin, from, to, before, erases: true };
+        fresh.so = keeper.rekeying().ok_or(StoreError::Unsupported)?.rekey(&change)?.so;
+        Ok(fresh)
+    }
+
     /// A token whose PINs and key its device has.
     fn of_device(label: &str) -> Result<Self, StoreError> {
         let moment = Moment { incarnation: algorithms::random::array()?, generation: 0 };
@@ -246,7 +299,7 @@ impl Fresh {
     }
 }
 
-fn unreplaced(sql: &Connection, token: &Token) -> Result<(), Fault> {
+pub(super) fn unreplaced(sql: &Connection, token: &Token) -> Result<(), Fault> {
     if token::moment(sql)?.incarnation == token.moment.incarnation {
         Ok(())
     } else {

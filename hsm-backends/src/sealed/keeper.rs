@@ -32,7 +32,8 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
     /// this place, alone.
     fn keep(&self, place: Kept, key: &TokenKey, pin: &Pin) -> Result<Vec<u8>, StoreError>;
 
-    /// Judges a PIN; `None` when it is another.
+    /// Judges a PIN; `None` when it is another. [`StoreError::Device`], [`StoreError::Absent`] and
+    /// [`StoreError::Removed`] mean that nobody judged it: the try is not counted then.
     fn judge(&self, place: Kept, kept: &[u8], pin: &Pin) -> Result<Option<Judged>, StoreError>;
 
     /// Whether what a row holds is well formed, as far as can be told without the PIN.
@@ -43,10 +44,62 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
         Err(StoreError::Unsupported)
     }
 
-    /// What the keeper's own device says of a PIN. The worse of this and the store's count is what is told.
-    fn pin_state(&self, _: Role) -> PinState {
+    /// What the keeper's own device says of a PIN, for which this is kept (nothing where there is none). The worse of
+    /// this and the store's count is what is told.
+    fn pin_state(&self, _: Role, _kept: &[u8]) -> PinState {
         PinState::Good
     }
+
+    /// How a new PIN brings a new token key. With `None`, the key stays and is kept again.
+    fn rekeying(&self) -> Option<&dyn Rekeying> {
+        None
+    }
+
+    /// What the keeper's device says of what is kept for a PIN.
+    fn report(&self, _: Role, _kept: &[u8]) -> Result<Vec<(&'static str, String)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// What [`Keeper::keep`] gave for a new token is not to be used: its database could not be made.
+    fn discard(&self, _kept: &[u8]) {}
+}
+
+/// What stands in the rows of both roles; of the user nothing before C_InitPIN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub(crate) so: Vec<u8>,
+    pub(crate) user: Option<Vec<u8>>,
+}
+
+/// A token key that takes the place of another, because a PIN was set.
+#[derive(Debug)]
+pub(crate) struct Rekey<'a> {
+    /// Whose PIN is set.
+    pub(crate) role: Role,
+    /// What it is from now on.
+    pub(crate) pin: &'a Pin,
+    /// The token and its key so far.
+    pub(crate) from: (Name, &'a TokenKey),
+    /// The token, which C_InitToken makes another, and the key from now on.
+    pub(crate) to: (Name, &'a TokenKey),
+    pub(crate) before: &'a Rows,
+    /// C_InitToken: the user's PIN goes.
+    pub(crate) erases: bool,
+}
+
+/// What a keeper does whose PINs each have a token key of their own. The store commits what it gets together with all
+/// records sealed anew.
+pub(crate) trait Rekeying: Debug {
+    /// What is to stand in the rows. Until [`Rekeying::settle`], what was kept before opens as it did: the process may
+    /// be killed before the commit, or the commit may fail.
+    fn rekey(&self, change: &Rekey<'_>) -> Result<Rows, StoreError>;
+
+    /// What [`Rekeying::rekey`] gave is on the medium, and what was kept before is to open no more. A process that is
+    /// killed before this has its work done by the next [`Keeper::judge`].
+    fn settle(&self, role: Role, rows: &Rows, erased: bool);
+
+    /// What is to stand in the user's row, so that his PIN opens the token in the present state of the machine.
+    fn reseal(&self, token_id: Name, key: &TokenKey, user: &[u8]) -> Result<Vec<u8>, StoreError>;
 }
 
 /// What a view asks a keeper for.

@@ -14,6 +14,8 @@ mod files;
 mod keeper;
 mod pins;
 mod pool;
+mod rekey;
+mod room;
 mod rows;
 mod schema;
 mod seal;
@@ -23,14 +25,17 @@ mod view;
 
 use std::{path::Path, sync::Arc};
 
-use crate::{Admin, Description, KeyStore, Objects, Pin, PinState, Role, StoreError, Vault};
+use crate::{
+    Admin, Admission, Description, KeyStore, Objects, Pin, PinState, ReportGroup, Role, StoreError, Vault,
+};
 use files::Files;
 use pins::PinRow;
 use pool::Pool;
+use room::Rooms;
 use view::View;
 
 pub(crate) use cost::Cost;
-pub(crate) use keeper::{Judged, Keeper, Kept};
+pub(crate) use keeper::{Judged, Keeper, Kept, Rekey, Rekeying, Rows};
 pub(crate) use pins::role_number;
 pub(crate) use seal::{TokenKey, derive, open, seal};
 pub(crate) use vault::SealedVault;
@@ -42,6 +47,7 @@ pub(crate) struct SealedStore<K> {
     keeper: Arc<K>,
     pin_tries: u32,
     public: View,
+    rooms: Rooms,
 }
 
 impl<K: Keeper> SealedStore<K> {
@@ -49,7 +55,7 @@ impl<K: Keeper> SealedStore<K> {
     pub(crate) fn new(directory: &Path, pin_tries: u32, keeper: K) -> Self {
         let pool = Arc::new(Pool::new(Files::new(directory)));
         let public = View::public(pool.clone());
-        Self { pool, keeper: Arc::new(keeper), pin_tries: pin_tries.max(1), public }
+        Self { pool, keeper: Arc::new(keeper), pin_tries: pin_tries.max(1), public, rooms: Rooms::default() }
     }
 
     /// Who judges its PINs.
@@ -65,7 +71,9 @@ impl<K: Keeper> SealedStore<K> {
             pins::judge(&mut call, &*self.keeper, role, pin, self.pin_tries)?
         };
         drop(call);
-        SealedVault::new(self.pool.clone(), self.keeper.clone(), role, opened, self.pin_tries)
+        let vault = SealedVault::new(self.pool.clone(), self.keeper.clone(), role, opened, self.pin_tries)?;
+        self.rooms.add(vault.room());
+        Ok(vault)
     }
 }
 
@@ -78,7 +86,7 @@ impl<K: Keeper> KeyStore for SealedStore<K> {
         });
         let state = |row: &Option<PinRow>, role| {
             let counted = row.as_ref().map_or(PinState::Good, |row| row.state(self.pin_tries));
-            counted.max(self.keeper.pin_state(role))
+            counted.max(self.keeper.pin_state(role, row.as_ref().map_or(&[], |row| &row.wrapped)))
         };
         match read {
             Ok((token, user, so)) => Ok(Description {
@@ -105,6 +113,17 @@ impl<K: Keeper> KeyStore for SealedStore<K> {
         }
     }
 
+    fn admission(&self) -> Result<Admission, StoreError> {
+        let mut call = self.pool.enter();
+        match call.read(token::load) {
+            Ok(_) => Ok(Admission { initialized: true, write_protected: call.is_read_only()? }),
+            Err(StoreError::TokenNotInitialized) => {
+                Ok(Admission { initialized: false, write_protected: false })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn obstacle(&self) -> Option<StoreError> {
         self.pool.enter().files().obstacle()
     }
@@ -115,6 +134,10 @@ impl<K: Keeper> KeyStore for SealedStore<K> {
 
     fn unlock(&self, role: Role, pin: &Pin) -> Result<Box<dyn Vault>, StoreError> {
         Ok(Box::new(self.open(role, pin)?))
+    }
+
+    fn report(&self) -> Result<Vec<ReportGroup>, StoreError> {
+        self.device_report()
     }
 
     fn admin(&self) -> Option<&dyn Admin> {

@@ -1,7 +1,8 @@
 //! PINs: how wrong ones are counted. Who judges them is the [`Keeper`]'s matter.
 //!
-//! A try is counted and on the medium before the PIN is looked at. `started` only grows; a right PIN sets `cleared`
-//! to its own number, so it forgives what came before it and never a try that came after.
+//! A try is counted and on the medium before the PIN is looked at. `started` grows with each, and goes back by one where
+//! the try was not judged; a right PIN sets `cleared` to its own number, so it forgives what came before it and never
+//! a try that came after.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -74,6 +75,16 @@ impl PinRow {
     }
 }
 
+/// Takes back a try that nobody judged, unless another was begun after it.
+fn give_back(call: &mut Call<'_>, role: Role, row: &PinRow) -> Result<(), StoreError> {
+    call.write(|transaction| {
+        transaction
+            .prepare_cached("UPDATE pin SET started = ?1 - 1 WHERE role = ?2 AND started = ?1")?
+            .execute(params![row.started, role_number(role)])?;
+        Ok(())
+    })
+}
+
 /// What a right PIN opens.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -108,7 +119,15 @@ pub(crate) fn judge(
         Ok((token, row))
     })?;
     let kept = Kept { role, token_id: token.token_id };
-    let judged = keeper.judge(kept, &row.wrapped, pin)?.ok_or(StoreError::PinIncorrect)?;
+    let judged = match keeper.judge(kept, &row.wrapped, pin) {
+        Ok(judged) => judged.ok_or(StoreError::PinIncorrect)?,
+        // A device that is away has judged nothing, and its user must not be locked out for that.
+        Err(error @ (StoreError::Device(_) | StoreError::Absent(_) | StoreError::Removed(_))) => {
+            give_back(call, role, &row)?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
     // Losing the count to a power failure leaves one try too many on it, never one too few.
     let clear = |transaction: &rusqlite::Transaction<'_>| -> Result<(), Fault> {
         if token::moment(transaction)?.incarnation != token.moment.incarnation {

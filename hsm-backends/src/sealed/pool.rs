@@ -1,14 +1,13 @@
-//! The gate that every call passes, and the connections behind it.
+//! The connections to a store's database, behind the gate that every call passes.
 //!
-//! A call takes a connection of its own, so threads never wait for each other's reads. fork(2) shuts the gate, waits
-//! for the calls inside and closes everything: SQLite keeps lock state per process that a child must not inherit.
-//! Only `std`'s locks are used, which keep no state outside themselves that a fork could catch half changed.
+//! A call takes a connection of its own, so threads never wait for each other's reads. fork(2) closes everything: SQLite
+//! keeps lock state per process that a child must not inherit.
 
 use std::{
     ffi::OsString,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,14 +22,13 @@ use super::{
     files::{Files, Identity},
     schema,
 };
-use crate::StoreError;
+use crate::{
+    StoreError,
+    gate::{Gate, Inside},
+};
 
 /// How long a call waits for other processes' locks.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long fork(2) waits for calls inside: longer than any call but backup and restore of a large token takes.
-const FORK_TIMEOUT: Duration = Duration::from_secs(15);
-/// Connections kept open between calls: as many as threads are likely to be inside at once.
-const MAX_IDLE: usize = 16;
 
 /// One open database. It is closed when the file under the name has become another.
 #[derive(Debug)]
@@ -41,79 +39,41 @@ struct Link {
     immutable: bool,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    idle: Vec<Link>,
-    inside: usize,
-    /// Forks under way: two threads may fork at the same time.
-    forks: u32,
-}
-
-/// The gate of one store.
+/// The database of one store.
 #[derive(Debug)]
 pub(super) struct Pool {
     files: Files,
     counter: Counter,
-    state: Mutex<State>,
-    changed: Condvar,
+    gate: Gate<Link>,
     /// Writers of this process queue here rather than poll for SQLite's lock.
     write_turn: Mutex<()>,
 }
 
 impl Pool {
     pub(super) fn new(files: Files) -> Self {
-        Self {
-            files,
-            counter: Counter::default(),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            write_turn: Mutex::new(()),
-        }
+        Self { files, counter: Counter::default(), gate: Gate::default(), write_turn: Mutex::new(()) }
     }
 
     /// Enters; waits while a fork is under way. A thread that is inside must not enter again.
     pub(super) fn enter(&self) -> Call<'_> {
-        let mut state = self.state();
-        while state.forks > 0 {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.inside += 1;
-        Call { pool: self, link: state.idle.pop() }
+        Call { pool: self, inside: self.gate.enter() }
     }
 
-    /// Shuts the gate, waits until nobody is inside, and closes every connection. Calls that outlast
-    /// [`FORK_TIMEOUT`] are not waited for: a fork that never returns would be worse than a child that inherits
-    /// descriptors it does not use.
+    /// Shuts the gate, waits until nobody is inside, and closes every connection.
     pub(super) fn shut(&self) {
-        let start = Instant::now();
-        let mut state = self.state();
-        state.forks += 1;
-        while state.inside > 0 {
-            let Some(left) = FORK_TIMEOUT.checked_sub(start.elapsed()) else { break };
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state.idle.clear();
-        drop(state);
+        self.gate.shut();
         self.counter.close_for_fork();
     }
 
     /// Opens the gate again.
     pub(super) fn reopen(&self) {
         self.counter.reopen_after_fork();
-        let mut state = self.state();
-        state.forks = state.forks.saturating_sub(1);
-        drop(state);
-        self.changed.notify_all();
+        self.gate.reopen();
     }
 
     /// The generation that was last committed, where that can be told without SQLite and without entering.
     pub(super) fn settled(&self) -> Option<i64> {
         self.counter.settled(&self.files)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // The state is whole between any two statements, so a panic elsewhere has not harmed it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One transaction whose generation the change counter tells.
@@ -204,7 +164,7 @@ impl ToSql for SqlPath<'_> {
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     pool: &'a Pool,
-    link: Option<Link>,
+    inside: Inside<'a, Link>,
 }
 
 impl Call<'_> {
@@ -287,8 +247,8 @@ impl Call<'_> {
 
     /// Closes the connection: the file is about to be replaced.
     pub(super) fn disconnect(&mut self) {
-        self.link = None;
-        self.pool.state().idle.clear();
+        self.inside.held = None;
+        self.pool.gate.clear();
     }
 
     fn attempt<T>(
@@ -303,7 +263,7 @@ impl Call<'_> {
                 Err(fault) => fault,
             };
             if !fault.spares_connection() {
-                self.link = None;
+                self.inside.held = None;
             }
             if !fault.is_busy() || start.elapsed() > BUSY_TIMEOUT {
                 return Err(fault.into_store_error(&self.pool.files));
@@ -314,7 +274,7 @@ impl Call<'_> {
     /// The connection to the file that has the name now.
     fn link(&mut self) -> Result<&mut Link, StoreError> {
         let now = self.pool.files.identity()?;
-        if self.link.as_ref().is_some_and(|link| Some(link.identity) != now) {
+        if self.inside.held.as_ref().is_some_and(|link| Some(link.identity) != now) {
             self.disconnect();
         }
         if now.is_none() {
@@ -322,26 +282,16 @@ impl Call<'_> {
             self.pool.files.check()?;
             return Err(StoreError::TokenNotInitialized);
         }
-        if self.link.is_none() {
-            self.link = Some(self.pool.connect()?);
+        if self.inside.held.is_none() {
+            self.inside.held = Some(self.pool.connect()?);
         }
-        Ok(self.link.as_mut().expect("set by the lines above"))
+        Ok(self.inside.held.as_mut().expect("set by the lines above"))
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let link = self.link.take().filter(|link| !link.immutable && link.sql.is_autocommit());
-        let mut state = self.pool.state();
-        // Whatever is not kept is closed before this call counts as gone.
-        match link {
-            Some(link) if state.forks == 0 && state.idle.len() < MAX_IDLE => state.idle.push(link),
-            link => drop(link),
-        }
-        state.inside -= 1;
-        if state.forks > 0 {
-            drop(state);
-            self.pool.changed.notify_all();
-        }
+        let worth_keeping = |link: &Link| !link.immutable && link.sql.is_autocommit();
+        self.inside.held = self.inside.held.take().filter(worth_keeping);
     }
 }

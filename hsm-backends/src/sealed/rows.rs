@@ -266,6 +266,23 @@ fn secret_of(secret: &NewSecret) -> Result<(SecretKind, algorithms::SecretBytes)
     }
 }
 
+/// Seals everything that is sealed under another token key, at the versions that it has.
+pub(super) fn reseal(transaction: &Transaction<'_>, from: &RecordKeys, to: &RecordKeys) -> Result<(), Fault> {
+    let ids: Vec<[u8; 16]> = transaction
+        .prepare("SELECT id FROM record WHERE private = 1 OR secret_kind <> 0")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in ids.into_iter().map(RecordId) {
+        let row = by_id(transaction, id)?.ok_or(StoreError::NotFound)?;
+        let secret = secret(transaction, id, from)?;
+        let place = Place { id, version: row.version };
+        let record = row.open(Some(from))?;
+        let secret = secret.as_ref().map(|(_, kind, bytes)| (*kind, bytes.expose()));
+        write(transaction, place, &record.attributes, secret, Some(to), UPDATE)?;
+    }
+    Ok(())
+}
+
 /// Whether every row is well formed: what can be told without a PIN.
 pub(super) fn check_all(sql: &Connection) -> Result<(), Fault> {
     let mut statement =

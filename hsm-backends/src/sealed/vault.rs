@@ -6,8 +6,8 @@ use super::{
     keeper::Keeper,
     pins::{self, Opened},
     pool::Pool,
-    seal::{RecordKeys, TokenKey},
-    token::Token,
+    room::{Keys, Room},
+    token::Name,
     view::View,
 };
 use crate::{
@@ -21,8 +21,7 @@ pub(crate) struct SealedVault<K> {
     pool: Arc<Pool>,
     keeper: Arc<K>,
     role: Role,
-    token: Token,
-    token_key: Option<TokenKey>,
+    room: Arc<Room>,
     pin_tries: u32,
     view: View,
 }
@@ -36,28 +35,30 @@ impl<K: Keeper> SealedVault<K> {
         pin_tries: u32,
     ) -> Result<Self, StoreError> {
         let Opened { token, key } = opened;
+        let room = Room::new(Keys::new(token, key, role == Role::User)?);
         let view = match role {
-            Role::User => {
-                let key = key.clone().ok_or(StoreError::Unsupported)?;
-                View::private(
-                    pool.clone(),
-                    keeper.clone(),
-                    RecordKeys::new(token.token_id, key)?,
-                    token.moment.incarnation,
-                )
-            }
+            Role::User => View::private(pool.clone(), keeper.clone(), room.clone()),
             Role::SecurityOfficer => View::public(pool.clone()),
         };
-        Ok(Self { pool, keeper, role, token, token_key: key, pin_tries, view })
+        Ok(Self { pool, keeper, role, room, pin_tries, view })
     }
 
     pub(crate) fn keeper(&self) -> &K {
         &self.keeper
     }
 
-    /// The token key and the token it belongs to, for C_InitPIN from the security officer's vault.
-    pub(super) fn token_key(&self) -> (&Token, Option<&TokenKey>) {
-        (&self.token, self.token_key.as_ref())
+    /// The token and its key, for C_InitPIN from the security officer's vault.
+    pub(super) fn keys(&self) -> Arc<Keys> {
+        self.room.latest()
+    }
+
+    pub(super) fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
+    /// The name of the token it is a room of.
+    pub(crate) fn token_id(&self) -> Name {
+        self.room.latest().token.token_id
     }
 }
 
@@ -84,11 +85,7 @@ impl<K: Keeper> Vault for SealedVault<K> {
         let mut call = self.pool.enter();
         let _lock = call.files().lock_for_login()?;
         let opened = pins::judge(&mut call, &*self.keeper, self.role, pin, self.pin_tries)?;
-        if opened.token.moment.incarnation == self.token.moment.incarnation {
-            Ok(())
-        } else {
-            Err(StoreError::TokenReplaced)
-        }
+        self.room.at(opened.token.moment.incarnation).map(drop).ok_or(StoreError::TokenReplaced)
     }
 
     fn private_key(&self, id: RecordId) -> Result<Arc<dyn PrivateKey>, StoreError> {

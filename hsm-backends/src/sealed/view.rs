@@ -7,9 +7,10 @@ use super::{
     fault::Fault,
     keeper::DeviceKeys,
     pool::Pool,
+    room::{Keys, Room},
     rows,
     seal::{RecordKeys, SecretKind},
-    token::{self, Moment, Name},
+    token::{self, Moment},
 };
 use crate::{Attributes, Change, NewSecret, Objects, PrivateKey, Record, RecordId, SecretKey, StoreError};
 
@@ -20,8 +21,8 @@ const MAX_LOOKS: usize = 100;
 #[derive(Debug)]
 pub(super) struct View {
     pool: Arc<Pool>,
-    /// The keys, and the incarnation of the token that they belong to.
-    keys: Option<(RecordKeys, Name)>,
+    /// The keys of the login.
+    room: Option<Arc<Room>>,
     /// Whose device has the keys that are in none of the records.
     devices: Option<Arc<dyn DeviceKeys>>,
     cache: Cache,
@@ -29,31 +30,21 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn public(pool: Arc<Pool>) -> Self {
-        Self { pool, keys: None, devices: None, cache: Cache::default() }
+        Self { pool, room: None, devices: None, cache: Cache::default() }
     }
 
-    pub(super) fn private(
-        pool: Arc<Pool>,
-        devices: Arc<dyn DeviceKeys>,
-        keys: RecordKeys,
-        incarnation: Name,
-    ) -> Self {
-        Self { pool, keys: Some((keys, incarnation)), devices: Some(devices), cache: Cache::default() }
+    pub(super) fn private(pool: Arc<Pool>, devices: Arc<dyn DeviceKeys>, room: Arc<Room>) -> Self {
+        Self { pool, room: Some(room), devices: Some(devices), cache: Cache::default() }
     }
 
-    fn keys(&self) -> Option<&RecordKeys> {
-        self.keys.as_ref().map(|(keys, _)| keys)
-    }
-
-    /// The present moment, if this is still the token that the keys belong to.
-    fn check(&self, sql: &rusqlite::Connection) -> Result<Moment, Fault> {
+    /// The present moment and its keys, if this is still a token that the login knows.
+    fn check(&self, sql: &rusqlite::Connection) -> Result<(Moment, Option<Arc<Keys>>), Fault> {
         let moment = token::moment(sql)?;
-        match &self.keys {
-            Some((_, incarnation)) if *incarnation != moment.incarnation => {
-                Err(StoreError::TokenReplaced.into())
-            }
-            _ => Ok(moment),
-        }
+        let keys = match &self.room {
+            Some(room) => Some(room.at(moment.incarnation).ok_or(StoreError::TokenReplaced)?),
+            None => None,
+        };
+        Ok((moment, keys))
     }
 
     /// The record as last committed. Mostly answered from memory: the change counter says that nothing happened.
@@ -64,15 +55,17 @@ impl View {
             return Ok(entry);
         }
         let found = self.pool.enter().read(|sql| {
-            let moment = self.check(sql)?;
+            // One snapshot: the keys belong to the row.
+            let sql = sql.unchecked_transaction()?;
+            let (moment, keys) = self.check(&sql)?;
             if self.cache.entry(id).is_some()
-                && let Some(version) = rows::version(sql, id)?
+                && let Some(version) = rows::version(&sql, id)?
                 && let Some(entry) = self.cache.confirmed(id, version, moment)
             {
                 return Ok(entry);
             }
-            let row = rows::by_id(sql, id)?.ok_or(StoreError::NotFound)?;
-            Ok(self.cache.keep(row.open(self.keys())?, moment))
+            let row = rows::by_id(&sql, id)?.ok_or(StoreError::NotFound)?;
+            Ok(self.cache.keep(row.open(records(&keys))?, moment))
         });
         if found.is_err() {
             self.cache.forget(id);
@@ -146,11 +139,11 @@ impl View {
         entry: &Cached,
         expected: &[SecretKind],
     ) -> Result<(SecretKind, algorithms::SecretBytes), StoreError> {
-        let keys = self.keys().ok_or(StoreError::NotFound)?;
         let id = entry.record.id;
         let opened = self.pool.enter().read(|sql| {
-            self.check(sql)?;
-            rows::secret(sql, id, keys)
+            let sql = sql.unchecked_transaction()?;
+            let (_, keys) = self.check(&sql)?;
+            rows::secret(&sql, id, records(&keys).ok_or(StoreError::NotFound)?)
         })?;
         match opened {
             Some((version, _, _)) if version != entry.record.version => Err(StoreError::Changed),
@@ -158,6 +151,10 @@ impl View {
             _ => Err(StoreError::Unsupported),
         }
     }
+}
+
+fn records(keys: &Option<Arc<Keys>>) -> Option<&RecordKeys> {
+    keys.as_ref()?.records()
 }
 
 /// What [`View::opened`] finds.
@@ -174,13 +171,13 @@ impl Objects for View {
         self.pool.enter().read(|sql| {
             // One snapshot: the generation belongs to the rows.
             let snapshot = sql.unchecked_transaction()?;
-            let moment = self.check(&snapshot)?;
+            let (moment, keys) = self.check(&snapshot)?;
             let mut found = Vec::new();
-            rows::candidates(&snapshot, template, self.keys(), |row| {
+            rows::candidates(&snapshot, template, records(&keys), |row| {
                 let id = row.id;
                 let entry = match self.cache.confirmed(id, row.version, moment) {
                     Some(entry) => entry,
-                    None => self.cache.keep(row.open(self.keys())?, moment),
+                    None => self.cache.keep(row.open(records(&keys))?, moment),
                 };
                 if entry.record.attributes.matches(&rest) {
                     found.push(id);
@@ -197,9 +194,9 @@ impl Objects for View {
 
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         self.pool.enter().commit(|transaction| {
-            self.check(transaction)?;
+            let (_, keys) = self.check(transaction)?;
             for change in &changes {
-                rows::apply(transaction, change, self.keys())?;
+                rows::apply(transaction, change, records(&keys))?;
             }
             token::advance(transaction)
         })

@@ -8,6 +8,7 @@ mod pkcs11;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod tpm;
 
 use std::{
     fs,
@@ -26,6 +27,7 @@ pub use mechanism::MechanismName;
 pub use pkcs11::Pkcs11;
 use slot::Lines;
 pub use slot::{Backend, SlotConfig};
+pub use tpm::Tpm;
 
 /// What trellis.toml says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{MechanismName, pkcs11::Pkcs11};
+use super::{MechanismName, pkcs11::Pkcs11, tpm::Tpm};
 use hsm_backends::pkcs11::Selector;
 
 /// What the lines of one `[[slot]]` may be. An unknown one is refused, and one that belongs to another backend.
@@ -14,7 +14,7 @@ pub(super) struct Lines {
     /// `id = 7`: the number by which clients know the slot; its position in the file, from 0, when absent. Two slots
     /// with one id are refused.
     id: Option<u64>,
-    /// `backend = "embedded"` (the default) or `"pkcs11"`: where the keys live.
+    /// `backend = "embedded"` (the default), `"pkcs11"` or `"tpm"`: where the keys live.
     #[serde(default)]
     backend: Name,
     /// `path = "/var/lib/trellis/ca"`: the store's own directory; with `pkcs11` that of the records which are sealed
@@ -42,6 +42,15 @@ pub(super) struct Lines {
     /// `pass-through = ["CKM_EDDSA", "CKM_EC_EDWARDS_KEY_PAIR_GEN"]`: only keys that these mechanisms make and use are
     /// made in the HSM; all that it can make when absent, none when empty. Other keys are sealed under the HSM's key.
     pub(super) pass_through: Option<Vec<MechanismName>>,
+    /// `tcti = "device:/dev/tpmrm0"` (the default), `"tabrmd"` or `"swtpm:host=127.0.0.1,port=2321"`: the way to the TPM
+    /// of a slot with `tpm`.
+    pub(super) tcti: Option<String>,
+    /// `pcrs = "sha256:0,2,7"`: the PCRs that the user's PIN opens the token at, several banks joined by `+`; none when
+    /// absent. A new selection counts from the next PIN or `trellis tpm reseal` on.
+    pub(super) pcrs: Option<String>,
+    /// `plug-in = "/usr/lib/trellis/libtrellis_tpm.so"`: the library that has libtss2; the one beside the module when
+    /// absent.
+    pub(super) plug_in: Option<PathBuf>,
 }
 
 /// What a backend is called in the file.
@@ -51,6 +60,7 @@ enum Name {
     #[default]
     Embedded,
     Pkcs11,
+    Tpm,
 }
 
 /// Where the keys of a slot live, with the settings of that kind of store.
@@ -60,6 +70,8 @@ pub enum Backend {
     Embedded,
     /// A token of an HSM, through its vendor's PKCS#11 library.
     Pkcs11(Pkcs11),
+    /// A directory with an SQLite database, sealed by a TPM 2.0.
+    Tpm(Tpm),
 }
 
 /// One `[[slot]]`.
@@ -96,6 +108,7 @@ impl SlotConfig {
         let (name, backend) = match lines.backend {
             Name::Embedded => ("embedded", Backend::Embedded),
             Name::Pkcs11 => ("pkcs11", Backend::Pkcs11(Pkcs11::take(&mut lines, absolute)?)),
+            Name::Tpm => ("tpm", Backend::Tpm(Tpm::take(&mut lines, absolute)?)),
         };
         match lines.left() {
             Some(line) => Err(format!("{line} says nothing with backend = {name:?}")),
@@ -114,6 +127,9 @@ impl Lines {
             ("token-serial", self.token_serial.is_some()),
             ("token-slot", self.token_slot.is_some()),
             ("pass-through", self.pass_through.is_some()),
+            ("tcti", self.tcti.is_some()),
+            ("pcrs", self.pcrs.is_some()),
+            ("plug-in", self.plug_in.is_some()),
         ];
         lines.into_iter().find_map(|(name, there)| there.then_some(name))
     }

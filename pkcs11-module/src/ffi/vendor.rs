@@ -1,4 +1,4 @@
-//! The interface "Vendor Trellis" 1.0 (docs/vendor-interface.md): what an administrator needs and the standard has no
+//! The interface "Vendor Trellis" 1.1 (docs/vendor-interface.md): what an administrator needs and the standard has no
 //! function for.
 
 use std::{ffi::CStr, os::unix::ffi::OsStrExt, path::Path};
@@ -37,6 +37,7 @@ type Restore = unsafe extern "C" fn(
     ck::CK_ULONG,
     ck::CK_FLAGS,
 ) -> ck::CK_RV;
+type Reseal = unsafe extern "C" fn(ck::CK_SLOT_ID, *mut ck::CK_UTF8CHAR, ck::CK_ULONG) -> ck::CK_RV;
 type Status = unsafe extern "C" fn(ck::CK_SLOT_ID, *mut ck::CK_UTF8CHAR, *mut ck::CK_ULONG) -> ck::CK_RV;
 
 /// T_FUNCTION_LIST.
@@ -47,13 +48,15 @@ pub(super) struct FunctionList {
     T_BackupToken: Backup,
     T_RestoreToken: Restore,
     T_Status: Status,
+    T_ResealToken: Reseal,
 }
 
 pub(super) static LIST: FunctionList = FunctionList {
-    version: ck::CK_VERSION { major: 1, minor: 0 },
+    version: ck::CK_VERSION { major: 1, minor: 1 },
     T_BackupToken: backup_token,
     T_RestoreToken: restore_token,
     T_Status: status,
+    T_ResealToken: reseal_token,
 };
 
 unsafe extern "C" fn backup_token(
@@ -85,6 +88,18 @@ unsafe extern "C" fn restore_token(
             return Err(Error::ArgumentsBad);
         }
         module.restore_token(SlotId(slot), path, passphrase, flags & REPLACE != 0)
+    })
+}
+
+unsafe extern "C" fn reseal_token(
+    slot: ck::CK_SLOT_ID,
+    so_pin: *mut ck::CK_UTF8CHAR,
+    so_pin_len: ck::CK_ULONG,
+) -> ck::CK_RV {
+    guard::slot_call("T_ResealToken", slot, |module| {
+        // SAFETY: the contract of `args`.
+        let so_pin = unsafe { args::pin(so_pin, so_pin_len)? };
+        module.reseal_token(SlotId(slot), so_pin)
     })
 }
 

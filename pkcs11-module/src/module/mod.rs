@@ -29,6 +29,7 @@ use hsm_backends::{
     KeyStore, RecordId, StoreError,
     embedded::{self, EmbeddedStore},
     pkcs11::{self, Libraries, Pkcs11Store},
+    tpm::{self, TpmStore},
 };
 
 use crate::{
@@ -162,6 +163,13 @@ fn store(slot: &SlotConfig, libraries: &Libraries) -> Box<dyn KeyStore> {
             };
             Box::new(Pkcs11Store::new(options, libraries))
         }
+        Backend::Tpm(settings) => Box::new(TpmStore::new(tpm::Options {
+            directory,
+            pin_tries,
+            tcti: settings.tcti.clone(),
+            pcrs: settings.pcrs.clone(),
+            plug_in: settings.plug_in.clone(),
+        })),
     }
 }
 

@@ -54,7 +54,7 @@ impl Module {
             return Err(Error::SessionAsyncNotSupported);
         }
         let read_write = flags & ck::CKF_RW_SESSION != 0;
-        let token = slot.store.description()?;
+        let token = slot.store.admission()?;
         if !token.initialized {
             return Err(Error::TokenNotRecognized);
         }

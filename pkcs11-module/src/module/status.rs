@@ -86,11 +86,27 @@ impl Module {
             Err(error) => (Value::Null, vec![told(error)]),
         };
         problems.extend(slot.store.obstacle().map(told));
+        let device = match slot.store.report() {
+            Ok(groups) if groups.is_empty() => Value::Null,
+            Ok(groups) => groups
+                .into_iter()
+                .map(|(group, facts)| {
+                    let facts = facts.into_iter().map(|(name, fact)| (name.to_owned(), Value::String(fact)));
+                    (group.to_owned(), Value::Object(facts.collect()))
+                })
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+            Err(error) => {
+                problems.push(told(error));
+                Value::Null
+            }
+        };
         json!({
             "id": slot.id.0,
             "description": slot.description,
             "store": place.store.map(|store| store.to_string_lossy()),
             "token": token,
+            "device": device,
             "problems": problems,
         })
     }

@@ -75,6 +75,15 @@ impl Module {
         Ok(())
     }
 
+    /// T_ResealToken. Logins go on: the token key stays.
+    pub fn reseal_token(&self, slot: SlotId, so_pin: &[u8]) -> Result<()> {
+        let slot = self.slot(slot)?;
+        let _alone = slot.pin_work.lock();
+        admin(slot)?.reseal(&Pin::presented(so_pin))?;
+        log::info(format_args!("slot {}: token sealed to the present state of the machine", slot.id.0));
+        Ok(())
+    }
+
     fn no_sessions(&self, slot: &Slot) -> Result<()> {
         if self.sessions.count(slot.id).0 > 0 { Err(Error::SessionExists) } else { Ok(()) }
     }

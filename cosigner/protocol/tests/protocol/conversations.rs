@@ -61,7 +61,8 @@ fn converse(address: &Address, listener: Listener) {
     for length in [0, 1, 1000, 190_000] {
         let message = vec![0x5a; length];
         let input = Input::Message { context: Bytes(vec![]), message: Secret::new(message.clone()) };
-        let answer: Response = client.ask(&Request::Sign { user_id: user(), input }).unwrap();
+        let answer: Response =
+            client.ask(&Request::Sign { user_id: user(), input, deterministic: false }).unwrap();
         assert_eq!(answer, Response::Signature { signature: Bytes(message) });
     }
     drop(client);

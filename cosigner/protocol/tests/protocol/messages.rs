@@ -1,10 +1,12 @@
 //! Messages as JSON: as docs/formats.md shows them, and nothing beside that.
 
+use std::num::NonZeroU32;
+
 use cosigner_protocol::{
     Algorithm, Bytes, KmsKey, Secret, UserId,
     message::{
-        Class, EnclaveHealth, Failure, FromEnclave, Health, Input, KmsRefusal, Layer, PublicKey, Request,
-        Response, SealedKey, ToEnclave,
+        Class, EnclaveHealth, Failure, FromEnclave, Health, Input, KeptToken, KmsRefusal, Layer, PublicKey,
+        Request, Response, SealedKey, ToEnclave,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -36,6 +38,11 @@ fn sealed() -> SealedKey {
     }
 }
 
+fn kept() -> KeptToken {
+    KeptToken { user_id: user(), kms_key: kms_key(), wrapped_key: bytes(2), sealed_token: bytes(3) }
+}
+
+const KEPT: &str = r#"{"user_id":"u","kms_key":"arn:k","wrapped_key":"Ag==","sealed_token":"Aw=="}"#;
 const SEALED: &str = r#"{"user_id":"u","algorithm":"ML-DSA-44","public_key":"AQ==","kms_key":"arn:k","wrapped_key":"Ag==","sealed_key":"Aw=="}"#;
 const FAILED: &str = r#"{"Failed":{"class":"signing-failed","layer":"kms-context"}}"#;
 
@@ -60,11 +67,36 @@ fn requests() {
         r#"{"Generate":{"user_id":"u","algorithm":"ML-DSA-65"}}"#,
     );
     same(Request::PublicKey { user_id: user() }, r#"{"PublicKey":{"user_id":"u"}}"#);
-    same(Request::Sign { user_id: user(), input: mu() }, r#"{"Sign":{"user_id":"u","input":{"Mu":"Bw=="}}}"#);
+    same(
+        Request::Sign { user_id: user(), input: mu(), deterministic: false },
+        r#"{"Sign":{"user_id":"u","input":{"Mu":"Bw=="},"deterministic":false}}"#,
+    );
     let input = Input::Message { context: Bytes(vec![]), message: Secret::new(b"hello".to_vec()) };
     same(
-        Request::Sign { user_id: user(), input },
-        r#"{"Sign":{"user_id":"u","input":{"Message":{"context":"","message":"aGVsbG8="}}}}"#,
+        Request::Sign { user_id: user(), input, deterministic: true },
+        r#"{"Sign":{"user_id":"u","input":{"Message":{"context":"","message":"aGVsbG8="}},"deterministic":true}}"#,
+    );
+    let secret = |byte| Secret::new(vec![byte]);
+    same(
+        Input::Ed25519Context { context: bytes(1), message: secret(2) },
+        r#"{"Ed25519Context":{"context":"AQ==","message":"Ag=="}}"#,
+    );
+    same(
+        Input::Ed25519Prehashed { context: bytes(1), digest: secret(2) },
+        r#"{"Ed25519Prehashed":{"context":"AQ==","digest":"Ag=="}}"#,
+    );
+    same(
+        Request::KeepToken {
+            user_id: user(),
+            token_key: secret(1),
+            pin: secret(2),
+            tries: NonZeroU32::new(10).unwrap(),
+        },
+        r#"{"KeepToken":{"user_id":"u","token_key":"AQ==","pin":"Ag==","tries":10}}"#,
+    );
+    same(
+        Request::OpenToken { token: kept(), pin: secret(2) },
+        &format!(r#"{{"OpenToken":{{"token":{KEPT},"pin":"Ag=="}}}}"#),
     );
     same(Request::Destroy { user_id: user() }, r#"{"Destroy":{"user_id":"u"}}"#);
 }
@@ -81,11 +113,18 @@ fn responses() {
         r#"{"Keys":{"keys":[{"user_id":"u","algorithm":"Ed25519","public_key":"AQ=="}],"more":true}}"#,
     );
     same(
-        Response::Key { key, birth_attestation: bytes(2) },
-        r#"{"Key":{"key":{"user_id":"u","algorithm":"Ed25519","public_key":"AQ=="},"birth_attestation":"Ag=="}}"#,
+        Response::Key { key, kms_key: kms_key(), wrapped_key: bytes(3), birth_attestation: bytes(2) },
+        r#"{"Key":{"key":{"user_id":"u","algorithm":"Ed25519","public_key":"AQ=="},"kms_key":"arn:k","wrapped_key":"Aw==","birth_attestation":"Ag=="}}"#,
     );
     same(Response::Signature { signature: bytes(9) }, r#"{"Signature":{"signature":"CQ=="}}"#);
     same(Response::Destroyed {}, r#"{"Destroyed":{}}"#);
+    same(Response::TokenKept { token: kept() }, &format!(r#"{{"TokenKept":{{"token":{KEPT}}}}}"#));
+    same(
+        Response::TokenOpened { token_key: Secret::new(vec![1]) },
+        r#"{"TokenOpened":{"token_key":"AQ=="}}"#,
+    );
+    same(Response::PinIncorrect {}, r#"{"PinIncorrect":{}}"#);
+    same(Response::PinLocked {}, r#"{"PinLocked":{}}"#);
     same(Response::Failed(failure()), FAILED);
 }
 
@@ -98,14 +137,29 @@ fn to_the_enclave() {
         r#"{"Generate":{"user_id":"u","algorithm":"ML-DSA-87","kms_key":"arn:k"}}"#,
     );
     same(
-        ToEnclave::Sign { key: sealed(), input: mu() },
-        &format!(r#"{{"Sign":{{"key":{SEALED},"input":{{"Mu":"Bw=="}}}}}}"#),
+        ToEnclave::Sign { key: sealed(), input: mu(), deterministic: true },
+        &format!(r#"{{"Sign":{{"key":{SEALED},"input":{{"Mu":"Bw=="}},"deterministic":true}}}}"#),
+    );
+    same(
+        ToEnclave::KeepToken {
+            user_id: user(),
+            token_key: Secret::new(vec![1]),
+            pin: Secret::new(vec![2]),
+            tries: NonZeroU32::new(10).unwrap(),
+            kms_key: kms_key(),
+        },
+        r#"{"KeepToken":{"user_id":"u","token_key":"AQ==","pin":"Ag==","tries":10,"kms_key":"arn:k"}}"#,
+    );
+    same(
+        ToEnclave::OpenToken { token: kept(), pin: Secret::new(vec![2]) },
+        &format!(r#"{{"OpenToken":{{"token":{KEPT},"pin":"Ag=="}}}}"#),
     );
     same(
         ToEnclave::KmsReply { ciphertext_for_recipient: bytes(1), wrapped_key: bytes(2) },
         r#"{"KmsReply":{"ciphertext_for_recipient":"AQ==","wrapped_key":"Ag=="}}"#,
     );
     same(ToEnclave::KmsError { reason: KmsRefusal::Denied }, r#"{"KmsError":{"reason":"denied"}}"#);
+    same(KmsRefusal::InvalidCiphertext, r#""invalid-ciphertext""#);
 }
 
 #[test]
@@ -133,6 +187,13 @@ fn from_the_enclave() {
         &format!(r#"{{"Generated":{{"key":{SEALED},"birth_attestation":"AQ==","enclave_version":"1"}}}}"#),
     );
     same(FromEnclave::Signature { signature: bytes(9) }, r#"{"Signature":{"signature":"CQ=="}}"#);
+    same(FromEnclave::TokenKept { token: kept() }, &format!(r#"{{"TokenKept":{{"token":{KEPT}}}}}"#));
+    same(
+        FromEnclave::TokenOpened { token_key: Secret::new(vec![1]) },
+        r#"{"TokenOpened":{"token_key":"AQ=="}}"#,
+    );
+    same(FromEnclave::PinIncorrect {}, r#"{"PinIncorrect":{}}"#);
+    same(FromEnclave::PinLocked {}, r#"{"PinLocked":{}}"#);
     same(FromEnclave::Failed(failure()), FAILED);
 }
 
@@ -154,7 +215,9 @@ fn what_is_not_in_the_table_is_refused() {
         r#"{"Generate":{"user_id":"u","algorithm":"ml-dsa-65"}}"#,
         r#"{"Health":{"more":1}}"#,
         r#"{"health":{}}"#,
-        r#"{"Sign":{"user_id":"u","input":{"Mu":"Bw==","Message":{"context":"","message":""}}}}"#,
+        r#"{"Sign":{"user_id":"u","input":{"Mu":"Bw==","Message":{"context":"","message":""}},"deterministic":false}}"#,
+        r#"{"Sign":{"user_id":"u","input":{"Mu":"Bw=="}}}"#,
+        r#"{"KeepToken":{"user_id":"u","token_key":"AQ==","pin":"Ag==","tries":0}}"#,
         // What only a host may say to an enclave.
         r#"{"KmsReply":{"ciphertext_for_recipient":"AQ==","wrapped_key":"Ag=="}}"#,
     ] {
@@ -181,6 +244,7 @@ fn what_is_signed_and_for_whom_is_not_printed() {
     let request = Request::Sign {
         user_id: UserId::try_from("somebody".to_owned()).unwrap(),
         input: Input::Message { context: Bytes(vec![]), message },
+        deterministic: false,
     };
     let printed = format!("{request:?}");
     assert!(

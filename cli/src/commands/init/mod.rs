@@ -1,9 +1,14 @@
-//! `trellis token init`: a new token with its label, SO PIN and user PIN.
+//! `trellis token init`: a new token with its label, SO PIN and user PIN, in a slot that is there or in a new one.
+
+mod hsm;
+
+use std::path::Path;
 
 use clap::Args;
 use cryptoki::slot::Slot;
 
 use crate::commands::token::{done, new_pin};
+use crate::configuration::{Configuration, StoreArgs};
 use crate::error::{Error, Result};
 use crate::module::Module;
 use crate::options::{Global, Outcome};
@@ -12,6 +17,7 @@ use crate::pin::{self, PinSource, Wanted};
 use crate::secret::Secret;
 use crate::terminal;
 use crate::token::{Choice, OpenToken, SO_PIN_LOCKED, Slots, Token};
+use crate::uri::Uri;
 
 /// CK_TOKEN_INFO has room for as many bytes.
 const LONGEST_LABEL: usize = 32;
@@ -39,6 +45,8 @@ pub(crate) struct InitArgs {
     /// Do not ask whether to erase.
     #[arg(long, requires = "erase")]
     yes: bool,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 impl InitArgs {
@@ -50,14 +58,63 @@ impl InitArgs {
         if self.label.trim_end_matches(' ') != self.label {
             return Err(Error::usage("a label cannot end in spaces: PKCS#11 pads labels with them"));
         }
+        match self.store.lines(&self.label)? {
+            Some(lines) => self.in_new_slot(global, lines),
+            None => {
+                let module = global.load(None)?;
+                let token = self.make(&module, None)?;
+                done(global, &token, &ready(&token))
+            }
+        }
+    }
+
+    /// Adds the slot, and takes it out again if there is no token in it in the end.
+    fn in_new_slot(&self, global: &Global, mut lines: toml::Table) -> Result<Outcome> {
+        if let Some(library) = &self.store.module_path {
+            // Before anything is made in the HSM.
+            self.refuse_duplicate(&Slots::of(&global.load(None)?)?.tokens, None)?;
+            let serial = self.in_hsm(library)?;
+            let uri = Uri { serial: Some(serial), ..Uri::default() };
+            lines.insert("token".into(), uri.to_string().into());
+        }
+        let added = Configuration::find()?.add(&lines)?;
         let module = global.load(None)?;
-        let slots = Slots::of(&module)?;
+        let token = match self.store.module_path {
+            Some(_) => self.adopt(&module, added.id)?,
+            None => self.make(&module, Some(added.id))?,
+        };
+        let sentence = format!("{} It is slot {} of {}.", ready(&token), added.id, added.file().display());
+        added.keep();
+        done(global, &token, &sentence)
+    }
+
+    /// The serial number of the HSM's token of this label: the one that is there, which keeps its PINs and keys, or a
+    /// new one in a blank slot.
+    fn in_hsm(&self, library: &Path) -> Result<String> {
+        let module = Module::open(library)?;
+        let token = match hsm::choose(&module, &self.label)? {
+            hsm::Choice::Initialized(token) => token,
+            hsm::Choice::Blank(token) => self.make(&module, Some(token.slot.id()))?,
+        };
+        Ok(token.info.serial_number().to_owned())
+    }
+
+    /// Puts Trellis in front of a token that the HSM has.
+    fn adopt(&self, module: &Module, id: u64) -> Result<Token> {
+        let mut open = OpenToken::open(module, Slots::of(module)?.take(id)?, true)?;
+        open.login(self.pin_source.as_ref())?;
+        Ok(open.token)
+    }
+
+    /// Makes the token in the slot of this id, or where the options say.
+    fn make(&self, module: &Module, new: Option<u64>) -> Result<Token> {
+        let slots = Slots::of(module)?;
         let before = slots.tokens.clone();
         if self.token.is_none() && self.slot.is_none() {
             // Also where no slot is free, which would be told first.
             self.refuse_duplicate(&before, None)?;
         }
-        let target = self.target(&module, slots)?;
+        let target = self.target(module, slots, new)?;
         self.refuse_duplicate(&before, Some(target.slot))?;
         if target.info.token_initialized() {
             self.confirm(&target)?;
@@ -71,11 +128,8 @@ impl InitArgs {
             let error = error.while_doing(&format!("initialising slot {}", target.slot.id()));
             if locked { error.remedy(SO_PIN_LOCKED) } else { error }
         })?;
-        let token = self.find_again(&module, &before, &target)?;
-        let token = set_user_pin(&module, token, &so_pin, &user_pin)?;
-        let (label, serial) = (clean(token.info.label()), clean(token.info.serial_number()));
-        let sentence = format!("Token `{label}` is ready (serial {serial}).");
-        done(global, &token, &sentence)
+        let token = self.find_again(module, &before, &target)?;
+        set_user_pin(module, token, &so_pin, &user_pin)
     }
 
     /// A token that is erased keeps its SO PIN: C_InitToken checks it.
@@ -91,18 +145,18 @@ impl InitArgs {
         new_pin(&target.info, self.so_pin_source.as_ref(), name, option)
     }
 
-    fn target(&self, module: &Module, slots: Slots) -> Result<Token> {
+    fn target(&self, module: &Module, slots: Slots, new: Option<u64>) -> Result<Token> {
         if let Some(name) = &self.token {
             return Token::choose(module, &Choice { token: Some(name.clone()), key_uri: None });
         }
-        let Some(id) = self.slot else {
+        let Some(id) = self.slot.or(new) else {
             let free = slots.tokens.into_iter().find(|token| !token.info.token_initialized());
             return match (free, slots.unusable.into_iter().next()) {
                 (Some(token), _) => Ok(token),
                 (None, Some(unusable)) => Err(unusable.error.while_doing("no slot is free")),
                 (None, None) => Err(Error::not_found("every token of the module is initialised already")
                     .remedy(
-                        "add a slot to the module's configuration, or erase a token with --slot ID --erase",
+                        "add a slot with --backend embedded (or pkcs11, tpm, nitro), or erase a token with --slot ID --erase",
                     )),
             };
         };
@@ -170,4 +224,9 @@ fn set_user_pin(module: &Module, token: Token, so_pin: &Secret, user_pin: &Secre
     })?;
     let info = module.pkcs11().get_token_info(token.slot)?;
     Ok(Token { slot: token.slot, info })
+}
+
+fn ready(token: &Token) -> String {
+    let (label, serial) = (clean(token.info.label()), clean(token.info.serial_number()));
+    format!("Token `{label}` is ready (serial {serial}).")
 }

@@ -1,0 +1,55 @@
+//! Where the co-signer's programs are. TRELLIS_STAND_PROGRAMS names a folder with all of them, built already;
+//! otherwise they are built here, beside the test program itself.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The environment variable that names a folder.
+const VARIABLE: &str = "TRELLIS_STAND_PROGRAMS";
+
+/// Packages and their programs.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("trellis-enclave", "trellis-enclave-emulated"),
+    ("trellis-cosigner-host", "trellis-cosigner-host"),
+    ("trellis-kms-double", "trellis-kms-double"),
+];
+
+/// The folder, built if need be: once in this process, and one process at a time.
+pub(crate) fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| std::env::var_os(VARIABLE).map_or_else(build, PathBuf::from))
+}
+
+fn build() -> PathBuf {
+    let workspace =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("cosigner/ lies in the workspace");
+    let target = target_directory();
+    let lock = File::create(target.join("test-stand.lock")).expect("the target directory can be written");
+    lock.lock().expect("the lock of the target directory is free in the end");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace).args(["build", "--quiet", "--features", "emulated-nsm"]);
+    // None but these: with the feature on, the enclave's own program is not the one of a release.
+    for (package, program) in PROGRAMS {
+        cargo.args(["-p", package, "--bin", program]);
+    }
+    cargo.arg("--target-dir").arg(&target);
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    if profile == "release" {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo can be run");
+    assert!(status.success(), "building the co-signer's programs failed");
+    target.join(profile)
+}
+
+/// The directory above the profile's, in which the test program itself was built.
+fn target_directory() -> PathBuf {
+    let program = std::env::current_exe().expect("a running program has a path");
+    let is_profile = |folder: &&Path| ["debug", "release"].iter().any(|name| folder.ends_with(name));
+    let profile = program.ancestors().find(is_profile).and_then(Path::parent);
+    profile.expect("test programs lie in target/PROFILE/deps").to_owned()
+}

@@ -1,0 +1,140 @@
+//! The way to the enclave: the host, a program of this machine that carries requests and keeps what the enclave seals.
+//!
+//! Every request may be made again: it changes nothing the second time, or says what the first has changed. So a host or
+//! an enclave that is started anew costs time and nothing else.
+
+use std::time::{Duration, Instant};
+
+use cosigner_protocol::{
+    Address, Error, KmsKey, Timeouts, Transport,
+    message::{Class, Failure, Layer, Request, Response},
+};
+
+use crate::{StoreError, gate::Gate};
+
+/// How long a request is made again and again: longer than an enclave takes to start.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The pause before it is made again, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// For a connection, and for the host to answer: it waits for the enclave and for KMS meanwhile.
+const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(2), frame: Duration::from_secs(30) };
+
+/// The host, and connections to it.
+#[derive(Debug)]
+pub(super) struct Host {
+    address: Address,
+    kms_key: Option<KmsKey>,
+    connections: Gate<Transport>,
+}
+
+impl Host {
+    pub(super) fn new(address: Address, kms_key: Option<KmsKey>) -> Self {
+        Self { address, kms_key, connections: Gate::default() }
+    }
+
+    /// Asks until there is an answer that another try would not change.
+    pub(super) fn ask(&self, request: &Request) -> Result<Response, StoreError> {
+        let start = Instant::now();
+        let (mut pause, longest) = PAUSES;
+        loop {
+            let trouble = match self.ask_once(request) {
+                Ok(Response::Failed(Failure { class: Class::InternalError, layer })) => {
+                    Trouble::Answered(layer)
+                }
+                Ok(answer) => return Ok(answer),
+                Err(Error::Message(reason)) => {
+                    return Err(self.device(&format!("speaks another protocol: {reason}")));
+                }
+                Err(error) => Trouble::Connection(error),
+            };
+            if start.elapsed() + pause > PATIENCE {
+                return Err(self.trouble(&trouble));
+            }
+            std::thread::sleep(pause);
+            pause = longest.min(2 * pause);
+        }
+    }
+
+    /// Asks without patience.
+    pub(super) fn ask_once(&self, request: &Request) -> Result<Response, Error> {
+        let mut inside = self.connections.enter();
+        // A connection that was kept may have been closed long ago.
+        if let Some(mut kept) = inside.held.take()
+            && let Ok(answer) = kept.ask(request)
+        {
+            inside.held = Some(kept);
+            return Ok(answer);
+        }
+        let mut fresh = Transport::connect(&self.address, TIMEOUTS)?;
+        let answer = fresh.ask(request)?;
+        inside.held = Some(fresh);
+        Ok(answer)
+    }
+
+    /// Whether what the enclave sealed is under the KMS key that the configuration names.
+    pub(super) fn check_kms_key(&self, key: &KmsKey) -> Result<(), StoreError> {
+        match &self.kms_key {
+            Some(named) if named != key => Err(self.device(&format!(
+                "uses the KMS key {} and not {}; correct kms-key, or the host's",
+                key.as_str(),
+                named.as_str()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What an answer means that no request of ours should get.
+    pub(super) fn unexpected(&self, answer: &Response) -> StoreError {
+        match answer {
+            Response::Failed(failure) => self.refused(*failure),
+            _ => self.device("gave an answer to something else"),
+        }
+    }
+
+    pub(super) fn device(&self, what: &str) -> StoreError {
+        StoreError::Device(format!("the enclave's host at {} {what}", self.address))
+    }
+
+    /// Before fork(2).
+    pub(super) fn shut(&self) {
+        self.connections.shut();
+    }
+
+    /// After fork(2).
+    pub(super) fn reopen(&self) {
+        self.connections.reopen();
+    }
+
+    fn refused(&self, failure: Failure) -> StoreError {
+        match failure.layer {
+            Layer::Record => self.device("does not have this key any more"),
+            Layer::KmsAttestation => self.device(
+                "may not use the KMS key; look at the key's policy, and whether it names this enclave's image",
+            ),
+            Layer::KmsContext | Layer::Sealing => StoreError::Damaged(
+                "what the enclave has sealed does not open: it was altered, or is another's; restore a backup".into(),
+            ),
+            layer => self.device(&format!("refused ({layer:?}); its log says more")),
+        }
+    }
+
+    fn trouble(&self, trouble: &Trouble) -> StoreError {
+        match trouble {
+            Trouble::Answered(Layer::KmsService) => self.device("cannot reach KMS; its log says more"),
+            Trouble::Answered(Layer::Transport | Layer::Enclave) => {
+                self.device("cannot reach the enclave; look whether it runs")
+            }
+            Trouble::Answered(layer) => self.device(&format!("failed ({layer:?}); its log says more")),
+            Trouble::Connection(Error::Connect(error)) => self
+                .device(&format!("does not answer: {error}; look whether it runs, and at the slot's host")),
+            Trouble::Connection(error) => self.device(&format!("does not answer: {error}")),
+        }
+    }
+}
+
+/// What made another try necessary.
+#[derive(Debug)]
+enum Trouble {
+    Answered(Layer),
+    Connection(Error),
+}

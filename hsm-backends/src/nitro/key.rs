@@ -1,0 +1,282 @@
+//! Keys that live in the enclave: made there, and signing there.
+//!
+//! A key's user id at the host is random, and stands in the key's record only. What comes back as a signature is
+//! believed when the public key on record verifies it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use algorithms::{Algorithm, PublicKey, SecretBytes, Signing, ed25519, ml_dsa};
+use cosigner_protocol::{
+    self as protocol, Bytes, Secret, UserId,
+    message::{Class, Failure, Input as Form, Layer, Request, Response},
+};
+
+use super::host::Host;
+use crate::{Birth, DeviceKey, KeySpec, Place, PrivateKey, SecretPart, StoreError, encoding::Input};
+
+/// The first byte of a locator, before the user id and the public key.
+const LOCATOR_VERSION: u8 = 1;
+/// The longest message that Ed25519 signs here: in base64 and with a sealed key beside it, it fits into a frame.
+pub(super) const LONGEST_MESSAGE: usize = 180_000;
+
+/// A private key in the enclave.
+#[derive(Debug)]
+pub(super) struct EnclaveKey {
+    host: Arc<Host>,
+    user_id: UserId,
+    public: PublicKey,
+    locator: Vec<u8>,
+    /// Not kept yet: it goes when the value does.
+    unfinished: AtomicBool,
+}
+
+/// What the enclave makes of a kind of key; `None` for those that it does not make.
+fn algorithm(spec: &KeySpec) -> Option<protocol::Algorithm> {
+    match spec {
+        KeySpec::Pair(Algorithm::MlDsa(ml_dsa::ParameterSet::MlDsa44)) => Some(protocol::Algorithm::MlDsa44),
+        KeySpec::Pair(Algorithm::MlDsa(ml_dsa::ParameterSet::MlDsa65)) => Some(protocol::Algorithm::MlDsa65),
+        KeySpec::Pair(Algorithm::MlDsa(ml_dsa::ParameterSet::MlDsa87)) => Some(protocol::Algorithm::MlDsa87),
+        KeySpec::Pair(Algorithm::Ed25519) => Some(protocol::Algorithm::Ed25519),
+        _ => None,
+    }
+}
+
+fn public_key(key: &protocol::message::PublicKey) -> Result<PublicKey, algorithms::Error> {
+    let bytes = &key.public_key.0;
+    let ml_dsa = |set| ml_dsa::PublicKey::from_bytes(set, bytes).map(PublicKey::MlDsa);
+    match key.algorithm {
+        protocol::Algorithm::MlDsa44 => ml_dsa(ml_dsa::ParameterSet::MlDsa44),
+        protocol::Algorithm::MlDsa65 => ml_dsa(ml_dsa::ParameterSet::MlDsa65),
+        protocol::Algorithm::MlDsa87 => ml_dsa(ml_dsa::ParameterSet::MlDsa87),
+        protocol::Algorithm::Ed25519 => ed25519::PublicKey::from_bytes(bytes).map(PublicKey::Ed25519),
+    }
+}
+
+/// Where a token's keys begin in the order of user ids; all that begin so are its.
+fn prefix(token_id: &[u8; 16]) -> String {
+    format!("trellis-key/{:032x}/", u128::from_be_bytes(*token_id))
+}
+
+fn named(text: String) -> UserId {
+    UserId::try_from(text).expect("a short text without a zero byte")
+}
+
+/// Destroys every key of a token at the host.
+pub(super) fn destroy_all(host: &Host, token_id: &[u8; 16]) -> Result<(), StoreError> {
+    let prefix = prefix(token_id);
+    let mut after = named(prefix.clone());
+    loop {
+        let (keys, more) = match host.ask(&Request::List { after: Some(after) })? {
+            Response::Keys { keys, more } => (keys, more),
+            other => return Err(host.unexpected(&other)),
+        };
+        let ours: Vec<_> = keys.iter().filter(|key| key.user_id.as_str().starts_with(&prefix)).collect();
+        for key in &ours {
+            destroy(host, &key.user_id)?;
+        }
+        match keys.last() {
+            // Beyond the last of ours nothing is ours.
+            Some(last) if more && ours.len() == keys.len() => after = last.user_id.clone(),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Nothing where it is gone already.
+fn destroy(host: &Host, user_id: &UserId) -> Result<(), StoreError> {
+    match host.ask(&Request::Destroy { user_id: user_id.clone() })? {
+        Response::Destroyed {} | Response::Failed(Failure { layer: Layer::Record, .. }) => Ok(()),
+        other => Err(host.unexpected(&other)),
+    }
+}
+
+impl EnclaveKey {
+    /// Whether the enclave makes such keys.
+    pub(super) fn is_for(spec: &KeySpec) -> bool {
+        algorithm(spec).is_some()
+    }
+
+    /// Makes a key of a token in the enclave.
+    pub(super) fn generate(
+        host: &Arc<Host>,
+        token_id: &[u8; 16],
+        spec: &KeySpec,
+    ) -> Result<Self, StoreError> {
+        let algorithm = algorithm(spec).ok_or(StoreError::Unsupported)?;
+        let random = u128::from_be_bytes(algorithms::random::array()?);
+        let user_id = named(format!("{}{random:032x}", prefix(token_id)));
+        let mut answer = host.ask(&Request::Generate { user_id: user_id.clone(), algorithm })?;
+        if let Response::Failed(Failure { class: Class::SigningFailed, layer: Layer::Conflict }) = answer {
+            // Nobody else knows the name: it was made, and the answer was lost.
+            answer = host.ask(&Request::PublicKey { user_id: user_id.clone() })?;
+        }
+        match answer {
+            Response::Key { key, kms_key, .. } => {
+                if key.user_id != user_id || key.algorithm != algorithm {
+                    return Err(host.device("made another key than was asked for"));
+                }
+                let public = public_key(&key).map_err(|_| host.device("made a public key that is none"))?;
+                let key = Self::new(host, user_id, public, true)?;
+                // It goes again if the KMS key is wrong.
+                host.check_kms_key(&kms_key)?;
+                Ok(key)
+            }
+            other => Err(host.unexpected(&other)),
+        }
+    }
+
+    /// The key that a locator names.
+    pub(super) fn located(host: &Arc<Host>, locator: &[u8]) -> Result<Self, StoreError> {
+        let mut input = Input(locator);
+        let mut parse = || {
+            if input.byte().ok()? != LOCATOR_VERSION {
+                return None;
+            }
+            let length = u16::from_be_bytes(input.array().ok()?);
+            let user_id = String::from_utf8(input.take(length.into()).ok()?.to_vec()).ok()?;
+            Some((UserId::try_from(user_id).ok()?, PublicKey::from_spki(input.rest()).ok()?))
+        };
+        let damaged =
+            || StoreError::Damaged("where a key is in the enclave is malformed; restore a backup".into());
+        let (user_id, public) = parse().ok_or_else(damaged)?;
+        Self::new(host, user_id, public, false)
+    }
+
+    fn new(
+        host: &Arc<Host>,
+        user_id: UserId,
+        public: PublicKey,
+        unfinished: bool,
+    ) -> Result<Self, StoreError> {
+        let length = u16::try_from(user_id.as_str().len()).map_err(|_| StoreError::Unsupported)?;
+        let mut locator = vec![LOCATOR_VERSION];
+        locator.extend(length.to_be_bytes());
+        locator.extend(user_id.as_str().as_bytes());
+        locator.extend(public.to_spki()?);
+        let unfinished = AtomicBool::new(unfinished);
+        Ok(Self { host: host.clone(), user_id, public, locator, unfinished })
+    }
+
+    /// What is sent to be signed. A message for ML-DSA goes as its mu, so that any size is small.
+    fn input(&self, signing: Signing<'_>) -> Result<(Form, bool), StoreError> {
+        let short = |message: &[u8]| {
+            let fits = message.len() <= LONGEST_MESSAGE;
+            fits.then(|| Secret::new(message.to_vec())).ok_or(algorithms::Error::InputLength)
+        };
+        let bytes = |context: &[u8]| Bytes(context.to_vec());
+        Ok(match (&self.public, signing) {
+            (PublicKey::MlDsa(key), Signing::MlDsa { input, hedging }) => {
+                let mu = Secret::new(input.mu(key.tr())?.to_vec());
+                (Form::Mu(mu), hedging == ml_dsa::Hedging::Deterministic)
+            }
+            (PublicKey::Ed25519(_), Signing::Ed25519(input)) => {
+                let form = match input {
+                    ed25519::Input::Pure(message) => {
+                        Form::Message { context: Bytes::default(), message: short(message)? }
+                    }
+                    ed25519::Input::Context { context, message } => {
+                        Form::Ed25519Context { context: bytes(context), message: short(message)? }
+                    }
+                    ed25519::Input::Prehashed { context, digest } => Form::Ed25519Prehashed {
+                        context: bytes(context),
+                        digest: Secret::new(digest.to_vec()),
+                    },
+                };
+                (form, false)
+            }
+            _ => return Err(algorithms::Error::ParameterInvalid.into()),
+        })
+    }
+}
+
+impl PrivateKey for EnclaveKey {
+    fn sign(&self, signing: Signing<'_>) -> Result<Vec<u8>, StoreError> {
+        let (input, deterministic) = self.input(signing)?;
+        let request = Request::Sign { user_id: self.user_id.clone(), input, deterministic };
+        match self.host.ask(&request)? {
+            Response::Signature { signature } => {
+                let verified = self.public.verify(signing, &signature.0);
+                verified.map_err(|_| self.host.device("gave a signature of another key"))?;
+                Ok(signature.0)
+            }
+            // What the enclave would sign for no key: a context that is too long.
+            Response::Failed(Failure { class: Class::MalformedRequest, .. }) => {
+                Err(algorithms::Error::ParameterInvalid.into())
+            }
+            other => Err(self.host.unexpected(&other)),
+        }
+    }
+
+    fn public_key(&self) -> Result<PublicKey, StoreError> {
+        Ok(PublicKey::from_spki(&self.public.to_spki()?)?)
+    }
+
+    fn ml_dsa_tr(&self) -> Option<&[u8; 64]> {
+        match &self.public {
+            PublicKey::MlDsa(key) => Some(key.tr()),
+            _ => None,
+        }
+    }
+
+    fn signs_mu_deterministically(&self) -> bool {
+        true
+    }
+
+    fn place(&self) -> Place {
+        Place::Enclave
+    }
+
+    fn device_key(&self) -> Option<&dyn DeviceKey> {
+        Some(self)
+    }
+
+    fn birth(&self) -> Result<Option<Birth>, StoreError> {
+        match self.host.ask(&Request::PublicKey { user_id: self.user_id.clone() })? {
+            Response::Key { kms_key, wrapped_key, birth_attestation, .. } => Ok(Some(Birth {
+                attestation: birth_attestation.0,
+                user_id: self.user_id.as_str().into(),
+                kms_key: kms_key.as_str().into(),
+                wrapped_key: wrapped_key.0,
+            })),
+            other => Err(self.host.unexpected(&other)),
+        }
+    }
+
+    fn secret_part(&self, _: SecretPart) -> Result<Option<SecretBytes>, StoreError> {
+        Ok(None)
+    }
+}
+
+impl DeviceKey for EnclaveKey {
+    fn locator(&self) -> &[u8] {
+        &self.locator
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.unfinished.load(Ordering::Relaxed)
+    }
+
+    /// The enclave knows no names of objects.
+    fn keep(&self, _label: &[u8], _id: &[u8]) -> Result<(), StoreError> {
+        self.unfinished.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn destroy(&self) -> Result<(), StoreError> {
+        self.unfinished.store(false, Ordering::Relaxed);
+        destroy(&self.host, &self.user_id)
+    }
+}
+
+/// A key that nobody has kept.
+impl Drop for EnclaveKey {
+    fn drop(&mut self) {
+        if self.is_unfinished() {
+            // Without a host it stays in the host's records, under a name that nobody knows.
+            let _ = self.host.ask_once(&Request::Destroy { user_id: self.user_id.clone() });
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What a right PIN gives: the records of the sealed store, some of whose keys are in the enclave.
+
+use std::{any::Any, sync::Arc};
+
+use cryptoki_sys as ck;
+
+use super::{host::Host, keeper::EnclaveKeeper, key::EnclaveKey};
+use crate::{
+    Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, Pin, PrivateKey, Record, RecordId, Role,
+    SecretKey, StoreError, Vault, keys::may_leave, sealed::SealedVault,
+};
+
+/// A room of the store in an enclave.
+#[derive(Debug)]
+pub(super) struct NitroVault {
+    host: Arc<Host>,
+    sealed: SealedVault<EnclaveKeeper>,
+}
+
+impl NitroVault {
+    pub(super) fn new(host: Arc<Host>, sealed: SealedVault<EnclaveKeeper>) -> Self {
+        Self { host, sealed }
+    }
+
+    pub(super) fn sealed(&self) -> &SealedVault<EnclaveKeeper> {
+        &self.sealed
+    }
+
+    /// The key in the enclave that belongs to a record, where it is there and can be told.
+    fn device_key(&self, id: RecordId) -> Option<Arc<dyn PrivateKey>> {
+        let record = self.sealed.read(id).ok()?;
+        let private = record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY);
+        let key = (record.has_secret && private).then(|| self.sealed.private_key_of(&record))?;
+        key.ok().filter(|key| key.device_key().is_some())
+    }
+}
+
+impl Objects for NitroVault {
+    fn find(&self, template: &Attributes) -> Result<Vec<RecordId>, StoreError> {
+        self.sealed.find(template)
+    }
+
+    fn read(&self, id: RecordId) -> Result<Arc<Record>, StoreError> {
+        self.sealed.read(id)
+    }
+
+    /// The records first, in one transaction; a key in the enclave goes after its record, so that no record is left
+    /// without its key.
+    fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let (mut made, mut gone) = (Vec::new(), Vec::new());
+        for change in &changes {
+            match change {
+                Change::Create { secret: Some(NewSecret::Private(key)), .. } => made.push(key.clone()),
+                Change::Destroy { id } => gone.extend(self.device_key(*id)),
+                _ => {}
+            }
+        }
+        self.sealed.commit(changes)?;
+        made.iter().filter_map(|key| key.device_key()).try_for_each(|key| key.keep(&[], &[]))?;
+        gone.iter().filter_map(|key| key.device_key()).try_for_each(DeviceKey::destroy)
+    }
+}
+
+impl Vault for NitroVault {
+    fn role(&self) -> Role {
+        self.sealed.role()
+    }
+
+    fn verify_pin(&self, pin: &Pin) -> Result<(), StoreError> {
+        self.sealed.verify_pin(pin)
+    }
+
+    fn private_key(&self, id: RecordId) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        self.sealed.private_key(id)
+    }
+
+    fn secret_key(&self, id: RecordId) -> Result<Arc<SecretKey>, StoreError> {
+        self.sealed.secret_key(id)
+    }
+
+    fn private_key_of(&self, record: &Record) -> Result<Arc<dyn PrivateKey>, StoreError> {
+        self.sealed.private_key_of(record)
+    }
+
+    fn secret_key_of(&self, record: &Record) -> Result<Arc<SecretKey>, StoreError> {
+        self.sealed.secret_key_of(record)
+    }
+
+    fn generate(&self, spec: &KeySpec) -> Result<NewSecret, StoreError> {
+        if self.role() == Role::User && EnclaveKey::is_for(spec) {
+            let key = EnclaveKey::generate(&self.host, &self.sealed.token_id(), spec)?;
+            return Ok(NewSecret::Private(Arc::new(key)));
+        }
+        NewSecret::generate(spec)
+    }
+
+    fn generate_for(&self, spec: &KeySpec, attributes: &Attributes) -> Result<NewSecret, StoreError> {
+        if may_leave(attributes) { NewSecret::generate(spec) } else { self.generate(spec) }
+    }
+}
+
+/// The vault of this store behind a door that may be another's.
+pub(super) fn ours(vault: &dyn Vault) -> Option<&NitroVault> {
+    (vault as &dyn Any).downcast_ref()
+}

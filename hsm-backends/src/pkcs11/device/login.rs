@@ -1,0 +1,271 @@
+//! Who is logged in to a device: the vaults of this process share one login, which is made again where the device has
+//! forgotten it, and steps aside where the security officer or a PIN that has to be judged needs the device.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use cryptoki_sys as ck;
+
+use super::{
+    super::raw::{Raw, Rv},
+    Device, Failure, Session, State, patiently,
+};
+use crate::{Pin, Role};
+
+/// What C_Login said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pkcs11) enum LoggedIn {
+    /// The device has judged the PIN.
+    Judged,
+    /// Somebody in this process was logged in already: the PIN was not looked at.
+    Already,
+}
+
+/// A login that this process's vaults share.
+#[derive(Debug)]
+pub(super) struct Login {
+    pin: Pin,
+    vaults: usize,
+    /// Whether C_Login was ours, so that C_Logout is.
+    ours: bool,
+    /// The device has refused the PIN: asking again would lock it.
+    pub(super) refused: bool,
+    /// Which login this is: a vault of an earlier one does not end it.
+    id: u64,
+}
+
+impl State {
+    /// Whether whoever stops has to log out.
+    pub(super) fn logs_out(&self) -> bool {
+        self.logged_in && self.login.as_ref().is_some_and(|login| login.ours)
+    }
+
+    /// The vault's PIN once more, where the device has forgotten it. A PIN that it refuses is never given again: the
+    /// tries of a PIN are few.
+    pub(super) fn log_in_again(&mut self, raw: Raw, session: ck::CK_SESSION_HANDLE) -> Result<(), Failure> {
+        let Some(login) = &mut self.login else { return Ok(()) };
+        match patiently(|| raw.login(session, ck::CKU_USER, login.pin.expose())) {
+            Ok(()) => login.ours = true,
+            Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => {}
+            Err(Rv(
+                ck::CKR_PIN_INCORRECT
+                | ck::CKR_PIN_INVALID
+                | ck::CKR_PIN_LEN_RANGE
+                | ck::CKR_PIN_EXPIRED
+                | ck::CKR_PIN_LOCKED
+                | ck::CKR_USER_PIN_NOT_INITIALIZED,
+            )) => {
+                login.refused = true;
+                return Err(Failure::LoggedOut);
+            }
+            Err(rv) => return Err(rv.into()),
+        }
+        self.logged_in = true;
+        self.turn += 1;
+        Ok(())
+    }
+}
+
+impl Device {
+    /// Held from the judgement of a PIN until the vault stands or is refused.
+    pub(in crate::pkcs11) fn logins(&self) -> MutexGuard<'_, ()> {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// C_Login as the user. Call with [`Device::logins`] held.
+    pub(in crate::pkcs11) fn log_in(&self, pin: &Pin) -> Result<LoggedIn, Failure> {
+        self.state().login.take_if(|login| login.refused);
+        let outcome = self.call(|session| {
+            match patiently(|| session.raw.login(session.handle, ck::CKU_USER, pin.expose())) {
+                Ok(()) => Ok(LoggedIn::Judged),
+                Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => Ok(LoggedIn::Already),
+                Err(rv) => Err(rv),
+            }
+        })?;
+        self.state().logged_in = true;
+        Ok(outcome)
+    }
+
+    /// Runs `f` while nobody else calls the library.
+    fn alone<T>(&self, f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        self.library.alone(f).unwrap_or_else(|| {
+            Err(Failure::Away(format!(
+                "{} does not return from a call; restart the application",
+                self.name()
+            )))
+        })
+    }
+
+    /// Has the HSM judge a PIN although a vault of ours is logged in: it steps aside for that long. An application's own
+    /// login cannot. Call with [`Device::logins`] held.
+    pub(in crate::pkcs11) fn judge_again(&self, pin: &Pin) -> Result<(), Failure> {
+        self.call(Session::check_login)?;
+        self.alone(|| {
+            let away = || Failure::Away(format!("{} went away", self.name()));
+            let (raw, _) = self.library.running().ok_or_else(away)?;
+            let mut state = self.state();
+            if !state.login.as_ref().is_some_and(|login| login.ours) {
+                return Err(Failure::Foreign);
+            }
+            let slot = state.slot.ok_or_else(away)?;
+            let session = state.sessions.any(raw, slot)?;
+            let _ = raw.logout(session);
+            state.turn += 1;
+            state.logged_in = false;
+            let judged = patiently(|| raw.login(session, ck::CKU_USER, pin.expose()));
+            if judged.is_ok() {
+                state.logged_in = true;
+                if let Some(login) = &mut state.login {
+                    login.pin = pin.clone();
+                }
+            } else {
+                let _ = state.log_in_again(raw, session);
+            }
+            Ok(judged?)
+        })
+    }
+
+    /// Takes the login over for one more vault. Call with [`Device::logins`] held, after [`Device::log_in`].
+    pub(in crate::pkcs11) fn hold(&self, pin: &Pin, how: LoggedIn) -> u64 {
+        let mut state = self.state();
+        state.last_login += 1;
+        let id = state.last_login;
+        match &mut state.login {
+            Some(login) => {
+                login.vaults += 1;
+                login.ours |= how == LoggedIn::Judged;
+                login.pin = pin.clone();
+                login.id
+            }
+            login => {
+                let ours = how == LoggedIn::Judged;
+                *login = Some(Login { pin: pin.clone(), vaults: 1, ours, refused: false, id });
+                id
+            }
+        }
+    }
+
+    /// Ends a login that no vault holds: the PIN was right and something else failed. Call with [`Device::logins`]
+    /// held.
+    pub(in crate::pkcs11) fn drop_unheld(&self, how: LoggedIn) {
+        if how == LoggedIn::Judged && self.state().login.is_none() {
+            let _ = self.call(|session| session.raw.logout(session.handle));
+            self.state().logged_in = false;
+        }
+    }
+
+    /// Whether the device has refused the PIN of a vault's login since: it was changed, or the token was.
+    pub(in crate::pkcs11) fn has_refused(&self, id: u64) -> bool {
+        self.state().login.as_ref().is_none_or(|login| login.id != id || login.refused)
+    }
+
+    /// A vault closes: the last one logs out, if it was we who logged in.
+    pub(in crate::pkcs11) fn release(&self, id: u64) {
+        let _turn = self.logins();
+        let mut state = self.state();
+        let Some(login) = state.login.as_mut().filter(|login| login.id == id) else { return };
+        login.vaults -= 1;
+        if login.vaults > 0 {
+            return;
+        }
+        let (epoch, logout) = (state.epoch, state.logs_out());
+        state.login = None;
+        state.logged_in = false;
+        state.turn += 1;
+        drop(state);
+        // A device that is away has logged out already.
+        if let Ok(inside) = self.enter()
+            && inside.epoch == epoch
+        {
+            self.state().sessions.close(inside.raw, logout);
+        }
+    }
+
+    /// Runs `f` in a session of the security officer, who is logged in for as long as that takes. A user's login of
+    /// ours steps aside meanwhile; an application's own cannot: [`ck::CKR_USER_ANOTHER_ALREADY_LOGGED_IN`]. Call with
+    /// [`Device::logins`] held.
+    pub(in crate::pkcs11) fn as_officer<T>(
+        &self,
+        pin: &Pin,
+        f: impl FnOnce(&Raw, ck::CK_SESSION_HANDLE) -> Result<T, Rv>,
+    ) -> Result<T, Failure> {
+        self.as_officer_then(pin, f, None)
+    }
+
+    /// [`Device::as_officer`], after which a user's login goes on with another PIN.
+    fn as_officer_then<T>(
+        &self,
+        pin: &Pin,
+        f: impl FnOnce(&Raw, ck::CK_SESSION_HANDLE) -> Result<T, Rv>,
+        users: Option<&Pin>,
+    ) -> Result<T, Failure> {
+        // Once through the usual way, so that the device is found and awake.
+        self.call(|session| session.raw.session_state(session.handle).map(drop))?;
+        self.alone(|| {
+            let Some((raw, _)) = self.library.running() else {
+                return Err(Failure::Away(format!("{} went away", self.name())));
+            };
+            let mut state = self.state();
+            let Some(slot) = state.slot else {
+                return Err(Failure::Away(format!("{} went away", self.name())));
+            };
+            let steps_aside = state.logs_out();
+            let session = state.sessions.any(raw, slot)?;
+            if steps_aside {
+                let _ = raw.logout(session);
+                // Handles of private objects went with the login.
+                state.turn += 1;
+                state.logged_in = false;
+            }
+            let outcome = patiently(|| raw.login(session, ck::CKU_SO, pin.expose())).and_then(|()| {
+                let outcome = f(&raw, session);
+                let _ = raw.logout(session);
+                outcome
+            });
+            if let (Ok(_), Some(login), Some(new)) = (&outcome, &mut state.login, users) {
+                login.pin = new.clone();
+            }
+            if steps_aside {
+                let _ = state.log_in_again(raw, session);
+            }
+            outcome.map_err(Failure::Said)
+        })
+    }
+
+    /// C_InitPIN by the security officer. A user's login goes on with the new PIN. Call with [`Device::logins`] held.
+    pub(in crate::pkcs11) fn set_user_pin(&self, so_pin: &Pin, new: &Pin) -> Result<(), Failure> {
+        self.as_officer_then(so_pin, |raw, session| raw.init_pin(session, new.expose()), Some(new))
+    }
+
+    /// C_SetPIN by whose PIN it is. Call with [`Device::logins`] held, and for the user after [`Device::log_in`].
+    pub(in crate::pkcs11) fn change_pin(&self, role: Role, old: &Pin, new: &Pin) -> Result<(), Failure> {
+        match role {
+            Role::SecurityOfficer => {
+                self.as_officer(old, |raw, session| raw.set_pin(session, old.expose(), new.expose()))
+            }
+            Role::User => {
+                self.call(|session| session.raw.set_pin(session.handle, old.expose(), new.expose()))?;
+                if let Some(login) = &mut self.state().login {
+                    login.pin = new.clone();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// C_InitToken. All sessions of ours are closed first; an application's own are not: CKR_SESSION_EXISTS.
+    pub(in crate::pkcs11) fn init_token(&self, so_pin: &Pin, label: &str) -> Result<(), Failure> {
+        let slot = self.at_slot(|_, slot| Ok(slot))?;
+        self.alone(|| {
+            let Some((raw, epoch)) = self.library.running() else {
+                return Err(Failure::Away(format!("{} went away", self.name())));
+            };
+            self.leave(raw);
+            let made = raw.init_token(slot, so_pin.expose(), label);
+            if made.is_ok() {
+                // Some libraries show a new token only when they begin anew.
+                self.library.stop(epoch);
+            }
+            Ok(made?)
+        })
+    }
+}

@@ -1,0 +1,445 @@
+//! One token of a vendor's library: found by its name, its sessions, its login, and how all of them come back after the
+//! device was away.
+//!
+//! Whoever calls [`Device::call`] gets a session and, while a vault is open, one that is logged in. What the device
+//! answers to a lost session, a lost login or a restart never gets further than here: first the sessions are opened
+//! and the login is made again with the PIN of the vault; where that does not help, the library is finalised and
+//! initialised anew (some never find their device again without), and the call is made again, for as long as
+//! [`PATIENCE`] lasts.
+
+mod failure;
+mod login;
+mod pool;
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use cryptoki_sys as ck;
+
+use super::{
+    library::{Absent, Inside, Libraries, Library},
+    raw::{Raw, Rv, TokenInfo},
+    selector::Selector,
+};
+use failure::Lost;
+use login::Login;
+use pool::Pool;
+
+pub(super) use failure::Failure;
+pub(super) use login::LoggedIn;
+
+/// How long a call goes on trying while the device is away and a vault is open, or no session is free.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Waits between two tries, from the first to the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+/// Tries of a call that nobody has been promised anything of: as it is, with new sessions, with the library begun anew.
+const TRIES: u32 = 3;
+/// How often a token that is not to be seen is looked for: SoftHSM passes over one whose file another process is writing
+/// while it is initialised.
+const LOOKS: u32 = 4;
+
+#[derive(Debug, Default)]
+struct State {
+    /// The library's epoch that everything else belongs to.
+    epoch: u64,
+    /// Grows with everything that makes object handles worthless.
+    turn: u64,
+    slot: Option<ck::CK_SLOT_ID>,
+    sessions: Pool,
+    login: Option<Login>,
+    /// Whether the device is logged in, in this epoch.
+    logged_in: bool,
+    /// The number of the login that was held last.
+    last_login: u64,
+    /// How often the token was looked for in vain.
+    looks: u32,
+}
+
+impl State {
+    /// Nothing that was opened or found before is worth anything.
+    fn begin_anew(&mut self) {
+        self.sessions.forget();
+        self.turn += 1;
+        self.slot = None;
+        self.logged_in = false;
+    }
+}
+
+/// A token.
+#[derive(Debug)]
+pub(super) struct Device {
+    library: Arc<Library>,
+    selector: Selector,
+    state: Mutex<State>,
+    returned: Condvar,
+    /// Held by whoever logs in or out, from the judgement of a PIN until the vault stands.
+    logins: Mutex<()>,
+}
+
+/// A session for the length of a call.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) raw: Raw,
+    pub(super) handle: ck::CK_SESSION_HANDLE,
+    /// Object handles of another turn are worthless.
+    pub(super) turn: u64,
+    generation: u64,
+    /// Whether a vault is open, so that the session is to be the user's.
+    user: bool,
+}
+
+impl Session {
+    /// [`Session::is_users`], while a vault is open.
+    pub(super) fn check_login(&self) -> Result<(), Rv> {
+        if self.user { self.is_users() } else { Ok(()) }
+    }
+
+    /// CKR_USER_NOT_LOGGED_IN where the user is not: somebody else's C_Logout may have taken the login, and a search
+    /// shows no private object then, and says nothing of it.
+    pub(super) fn is_users(&self) -> Result<(), Rv> {
+        match self.raw.session_state(self.handle)? {
+            ck::CKS_RO_USER_FUNCTIONS | ck::CKS_RW_USER_FUNCTIONS => Ok(()),
+            _ => Err(Rv(ck::CKR_USER_NOT_LOGGED_IN)),
+        }
+    }
+}
+
+/// A try that failed, and what there was then.
+struct Failed {
+    epoch: u64,
+    generation: u64,
+    failure: Failure,
+}
+
+impl Device {
+    /// Names the token; nothing is loaded, opened or asked before the first call.
+    pub(super) fn new(libraries: &Libraries, library: &std::path::Path, selector: Selector) -> Arc<Self> {
+        let library = libraries.library(library);
+        library.device(&selector, |library| Self {
+            library,
+            selector: selector.clone(),
+            state: Mutex::default(),
+            returned: Condvar::new(),
+            logins: Mutex::new(()),
+        })
+    }
+
+    /// Where a message says that something is wrong.
+    pub(super) fn name(&self) -> String {
+        format!("{} ({})", self.library.path().display(), self.selector)
+    }
+
+    /// What the token says of itself. Without a vault, a device that is away is soon said to be.
+    pub(super) fn token(&self) -> Result<TokenInfo, Failure> {
+        self.at_slot(|raw, slot| patiently(|| raw.token_info(slot)))
+    }
+
+    /// CKF_* of every mechanism of the token.
+    pub(super) fn mechanisms(&self) -> Result<Vec<(u64, u64)>, Failure> {
+        self.at_slot(|raw, slot| {
+            let flags = |kind| raw.mechanism_flags(slot, kind).ok().map(|flags| (kind, flags));
+            Ok(raw.mechanisms(slot)?.into_iter().filter_map(flags).collect())
+        })
+    }
+
+    /// CKF_* of one mechanism.
+    pub(super) fn mechanism_flags(&self, kind: u64) -> Result<u64, Failure> {
+        self.at_slot(|raw, slot| raw.mechanism_flags(slot, kind))
+    }
+
+    /// Runs `f` with a session. It may run more than once, so it must do no harm when it does: what it did before the
+    /// device went away may have happened. `f` must not call the device otherwise.
+    pub(super) fn call<T>(&self, mut f: impl FnMut(&Session) -> Result<T, Rv>) -> Result<T, Failure> {
+        self.healed(|| {
+            let (inside, slot) = self.reach()?;
+            let session = self.take(&inside, slot).map_err(|failure| self.failed(&inside, failure))?;
+            let (done, lost) = match f(&session) {
+                Ok(done) => (Ok(done), false),
+                Err(rv) => {
+                    let rv = cause(&session, rv);
+                    (Err(rv), rv.lost().is_some())
+                }
+            };
+            let Session { raw, handle, generation, .. } = session;
+            let mut state = self.state();
+            if lost {
+                state.sessions.discard(raw, handle, generation);
+            } else {
+                state.sessions.put_back(raw, handle, generation);
+            }
+            drop(state);
+            self.returned.notify_one();
+            done.map_err(|rv| Failed { epoch: inside.epoch, generation, failure: rv.into() })
+        })
+    }
+
+    /// Runs `f` with the slot that the token is in.
+    fn at_slot<T>(&self, f: impl Fn(Raw, ck::CK_SLOT_ID) -> Result<T, Rv>) -> Result<T, Failure> {
+        self.healed(|| {
+            let (inside, slot) = self.reach()?;
+            f(inside.raw, slot).map_err(|rv| self.failed(&inside, rv.into()))
+        })
+    }
+
+    /// Tries until there is an answer, and makes new in between what is broken.
+    fn healed<T>(&self, mut attempt: impl FnMut() -> Result<T, Failed>) -> Result<T, Failure> {
+        let begun = Instant::now();
+        let mut pause = PAUSES.0;
+        let mut tries = 0;
+        loop {
+            let failed = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(failed) => failed,
+            };
+            tries += 1;
+            let lost = match &failed.failure {
+                Failure::Said(rv) => rv.lost(),
+                Failure::Away(_) | Failure::Unseen => Some(Lost::Library),
+                Failure::LoggedOut | Failure::Foreign => None,
+            };
+            let Some(lost) = lost else { return Err(failed.failure) };
+            // Each kind may look like the other at first.
+            let lost =
+                if tries == 1 && matches!(failed.failure, Failure::Said(_)) { Lost::Sessions } else { lost };
+            let repaired = self.library.alone(|| self.repair(lost, &failed)).is_some();
+            // Without a vault nobody has been promised anything, and a device that is away is soon said to be.
+            let over = match failed.failure {
+                Failure::Unseen => !repaired,
+                Failure::Said(_) if tries < TRIES => !repaired,
+                _ => !repaired || !self.is_held() || begun.elapsed() >= PATIENCE,
+            };
+            if over {
+                return Err(failed.failure);
+            }
+            if lost == Lost::Library {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(PAUSES.1);
+            }
+        }
+    }
+
+    /// Makes new what is broken, unless somebody has done so since. Call with the library to oneself.
+    fn repair(&self, lost: Lost, failed: &Failed) {
+        let running = self.library.running();
+        let mut state = self.state();
+        match (lost, running) {
+            (Lost::Sessions, Some((raw, epoch))) if epoch == failed.epoch => {
+                if state.epoch == epoch && state.sessions.generation() == failed.generation {
+                    state.sessions.close(raw, false);
+                    state.turn += 1;
+                    state.logged_in = false;
+                }
+            }
+            (Lost::Sessions, _) => {}
+            (Lost::Library, running) => {
+                if state.epoch == failed.epoch {
+                    // What the application goes on using is not left with our sessions in it.
+                    if let Some((raw, epoch)) = running
+                        && epoch == failed.epoch
+                        && !self.library.is_ours()
+                    {
+                        state.sessions.close(raw, false);
+                    }
+                    state.begin_anew();
+                }
+                drop(state);
+                self.library.stop(failed.epoch);
+            }
+        }
+    }
+
+    /// Enters the library and finds the token's slot.
+    fn reach(&self) -> Result<(Inside<'_>, ck::CK_SLOT_ID), Failed> {
+        let inside = self.enter().map_err(|failure| {
+            let state = self.state();
+            Failed { epoch: state.epoch, generation: state.sessions.generation(), failure }
+        })?;
+        match self.slot(&inside) {
+            Ok(slot) => Ok((inside, slot)),
+            Err(failure) => Err(self.failed(&inside, failure)),
+        }
+    }
+
+    fn failed(&self, inside: &Inside<'_>, failure: Failure) -> Failed {
+        Failed { epoch: inside.epoch, generation: self.state().sessions.generation(), failure }
+    }
+
+    /// Before fork(2).
+    pub(super) fn shut(&self) {
+        self.library.shut_all();
+    }
+
+    /// After fork(2).
+    pub(super) fn reopen(&self) {
+        self.library.reopen();
+    }
+
+    /// What is left to do before the library stops.
+    pub(super) fn leave(&self, raw: Raw) {
+        let mut state = self.state();
+        let logout = state.logs_out();
+        state.sessions.close(raw, logout);
+        state.turn += 1;
+        state.logged_in = false;
+    }
+
+    /// Whether a vault is open.
+    fn is_held(&self) -> bool {
+        self.state().login.is_some()
+    }
+
+    pub(super) fn is_for(&self, selector: &Selector) -> bool {
+        self.selector == *selector
+    }
+
+    fn enter(&self) -> Result<Inside<'_>, Failure> {
+        let name = self.library.path().display();
+        let inside = self.library.enter().map_err(|absent| {
+            Failure::Away(match absent {
+                Absent::NotLoaded(cause) => {
+                    format!("{name} cannot be loaded: {cause}; install the HSM's PKCS#11 library or correct module-path")
+                }
+                Absent::NotInitialized(rv) => {
+                    format!("{name} does not initialise (C_Initialize {rv}); look at the library's own log and settings")
+                }
+            })
+        })?;
+        let mut state = self.state();
+        if state.epoch != inside.epoch {
+            state.begin_anew();
+            state.epoch = inside.epoch;
+        }
+        drop(state);
+        Ok(inside)
+    }
+
+    /// The slot that the token is in.
+    fn slot(&self, inside: &Inside<'_>) -> Result<ck::CK_SLOT_ID, Failure> {
+        let mut state = self.state();
+        if let Some(slot) = state.slot {
+            return Ok(slot);
+        }
+        let mut fitting = Vec::new();
+        let mut blanks = Vec::new();
+        for slot in inside.raw.slots(true)? {
+            let Ok(token) = patiently(|| inside.raw.token_info(slot)) else { continue };
+            let blank = token.flags & ck::CKF_TOKEN_INITIALIZED == 0;
+            if self.selector.fits(slot, &token) {
+                if blank { blanks.push(slot) } else { fitting.push(slot) }
+            }
+        }
+        if fitting.is_empty() && state.looks < LOOKS {
+            state.looks += 1;
+            return Err(Failure::Unseen);
+        }
+        // Some libraries (SoftHSM) always show one more slot, with a token that C_InitToken would make.
+        if fitting.is_empty() && self.selector.may_be_blank() {
+            fitting.extend(blanks.first());
+        }
+        let name = self.library.path().display();
+        match fitting[..] {
+            [slot] => {
+                state.slot = Some(slot);
+                if blanks.is_empty() || !blanks.contains(&slot) {
+                    state.looks = 0;
+                }
+                Ok(slot)
+            }
+            [] => Err(Failure::Away(format!(
+                "{name} has no token with {}; connect the HSM, or correct the token's name in trellis.toml",
+                self.selector
+            ))),
+            _ => Err(Failure::Away(format!(
+                "{name} has {} tokens with {}; name the serial number in trellis.toml",
+                fitting.len(),
+                self.selector
+            ))),
+        }
+    }
+
+    /// A session that is open, and logged in if a vault is. Where the HSM opens no more of them, one that is brought
+    /// back by another thread or given up by another process.
+    fn take(&self, inside: &Inside<'_>, slot: ck::CK_SLOT_ID) -> Result<Session, Failure> {
+        let raw = inside.raw;
+        let begun = Instant::now();
+        let mut state = self.state();
+        loop {
+            if state.login.as_ref().is_some_and(|login| login.refused) {
+                return Err(Failure::LoggedOut);
+            }
+            let lent = if state.login.is_some() && !state.logged_in {
+                match state.sessions.any(raw, slot) {
+                    Ok(session) => {
+                        state.log_in_again(raw, session)?;
+                        continue;
+                    }
+                    Err(rv) => Err(rv),
+                }
+            } else {
+                state.sessions.lend(raw, slot)
+            };
+            match lent {
+                Ok(handle) => {
+                    let (turn, generation) = (state.turn, state.sessions.generation());
+                    let user = state.login.is_some();
+                    return Ok(Session { raw, handle, turn, generation, user });
+                }
+                Err(rv) if rv.is_session_limit() && begun.elapsed() < PATIENCE => {
+                    let woken = self.returned.wait_timeout(state, PAUSES.0);
+                    state = woken.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                Err(rv) => return Err(rv.into()),
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements, so a panic elsewhere has not harmed it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let (own_epoch, nothing_open) = {
+            let state = self.state();
+            (state.epoch, state.sessions.is_empty() && !state.logged_in)
+        };
+        if nothing_open {
+            return;
+        }
+        let _ = self.library.alone(|| match self.library.running() {
+            Some((raw, epoch)) if epoch == own_epoch => self.leave(raw),
+            _ => {}
+        });
+    }
+}
+
+/// What is behind an answer that many things may be behind.
+fn cause(session: &Session, rv: Rv) -> Rv {
+    if !rv.may_be_lost() {
+        return rv;
+    }
+    match session.check_login() {
+        Err(found) if found.lost().is_some() => found,
+        _ => rv,
+    }
+}
+
+/// Asks again for what SoftHSM answers while another process writes the token's file. It judges nothing then.
+fn patiently<T>(f: impl Fn() -> Result<T, Rv>) -> Result<T, Rv> {
+    const TRIES: u32 = 40;
+    let passing = |rv: &Rv| matches!(rv.0, ck::CKR_GENERAL_ERROR | ck::CKR_FUNCTION_FAILED);
+    for _ in 1..TRIES {
+        match f() {
+            Err(rv) if passing(&rv) => std::thread::sleep(PAUSES.0),
+            done => return done,
+        }
+    }
+    f()
+}
+
+/// Devices of a library that are in use.
+pub(super) type Devices = Mutex<Vec<Weak<Device>>>;

@@ -1,0 +1,191 @@
+//! The TPM as a device: away and back, shared, and left as it was found.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use hsm_backends::{
+    Attributes, Pin, Role, StoreError,
+    conformance::Fixture,
+    tpm::{Options, TpmStore},
+};
+
+use crate::{
+    Sealed,
+    work::{make, refused, sign, user},
+};
+
+const JOB: &str = "TRELLIS_TPM_JOB";
+const DIRECTORY: &str = "TRELLIS_TPM_DIRECTORY";
+const TCTI: &str = "TRELLIS_TPM_TCTI";
+const PINS: [&[u8]; 2] = [b"user-pin", b"the other PIN"];
+/// Out of reach: killed logins count.
+const TRIES: u32 = 1_000_000;
+
+fn store(directory: &Path, tcti: &str) -> Box<dyn hsm_backends::KeyStore> {
+    let directory = directory.to_owned();
+    Box::new(TpmStore::new(Options {
+        directory,
+        pin_tries: TRIES,
+        tcti: tcti.into(),
+        pcrs: None,
+        plug_in: None,
+    }))
+}
+
+fn start(job: &str, token: &Sealed) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "device::child", "--nocapture", "--test-threads=1"])
+        .env(JOB, job)
+        .env(DIRECTORY, token.records("shared"))
+        .env(TCTI, token.tpm.tcti())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until a child has begun.
+fn is_ready(child: &mut Child) {
+    let output = BufReader::new(child.stdout.as_mut().unwrap());
+    assert!(output.lines().any(|line| line.unwrap() == "@ready"), "it ended before it began");
+}
+
+/// Where a child process begins; in the test run itself there is nothing to do.
+#[test]
+fn child() {
+    let Ok(job) = std::env::var(JOB) else { return };
+    let store = store(Path::new(&std::env::var_os(DIRECTORY).unwrap()), &std::env::var(TCTI).unwrap());
+    match job.as_str() {
+        "work" => {
+            for turn in 0..8 {
+                let vault = user(&*store, &Pin::presented(PINS[0])).unwrap();
+                let label = format!("{} {turn}", std::process::id());
+                sign(&*vault.private_key(make(&*vault, &label)).unwrap(), b"message");
+            }
+        }
+        // Which of the two is set was left open by the one before.
+        "change" => {
+            let first = usize::from(user(&*store, &Pin::presented(PINS[0])).is_err());
+            println!("\n@ready");
+            for turn in first.. {
+                let [old, new] = [turn, turn + 1].map(|turn| Pin::presented(PINS[turn % 2]));
+                store.admin().unwrap().set_pin(Role::User, &old, &new).unwrap();
+            }
+        }
+        other => panic!("an unknown job: {other}"),
+    }
+}
+
+fn shared() -> Sealed {
+    let token = Sealed::new();
+    let store = store(&token.records("shared"), &token.tpm.tcti());
+    store.admin().unwrap().init_token(&token.so_pin(), "shared").unwrap();
+    let so = store.unlock(Role::SecurityOfficer, &token.so_pin()).unwrap();
+    store.admin().unwrap().init_pin(&*so, &Pin::presented(PINS[0])).unwrap();
+    token
+}
+
+#[test]
+fn four_processes_at_once() {
+    let token = shared();
+    let workers = [(); 4].map(|()| start("work", &token));
+    for mut worker in workers {
+        assert!(worker.wait().unwrap().success());
+    }
+    let vault = user(&*store(&token.records("shared"), &token.tpm.tcti()), &Pin::presented(PINS[0])).unwrap();
+    assert_eq!(vault.find(&Attributes::new()).unwrap().len(), 32);
+    assert!(token.tpm.in_memory().is_empty(), "left in the TPM: {:x?}", token.tpm.in_memory());
+}
+
+/// Nobody is locked out and nobody gets a second PIN, wherever the process is killed; and what it leaves in a TPM without
+/// a resource manager is in nobody's way.
+#[test]
+fn the_old_pin_or_the_new_one() {
+    let token = shared();
+    let open = || store(&token.records("shared"), &token.tpm.tcti());
+    let id = make(&*user(&*open(), &Pin::presented(PINS[0])).unwrap(), "key");
+    let indices = || token.tpm.handles(0x0180_7400).len();
+    let before = indices();
+    let (mut old, mut new) = (0, 0);
+    let mut present = 0;
+    for round in 0..40_u64 {
+        let mut child = start("change", &token);
+        // At steps that have nothing to do with those of a change. A machine may be slow: the time grows.
+        is_ready(&mut child);
+        std::thread::sleep(std::time::Duration::from_micros(round * 173_897 % (60_000 << (round % 6))));
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().code(), None, "it ended before it was killed");
+        let opened = [0, 1].map(|which| user(&*open(), &Pin::presented(PINS[which])));
+        let which = match &opened {
+            [Ok(_), Err(StoreError::PinIncorrect)] => 0,
+            [Err(StoreError::PinIncorrect), Ok(_)] => 1,
+            other => panic!("round {round}: {other:?}"),
+        };
+        let vault = opened.into_iter().find_map(Result::ok).unwrap();
+        sign(&*vault.private_key(id).unwrap(), b"message");
+        open().unlock(Role::SecurityOfficer, &token.so_pin()).unwrap();
+        if which == present {
+            old += 1
+        } else {
+            new += 1
+        }
+        present = which;
+    }
+    assert!(old > 0 && new > 0, "killed always at the same point: {old}, {new}");
+    // At most one index of a change that was not made is left.
+    assert!(indices() <= before + 1, "{} indices", indices());
+}
+
+#[test]
+fn away_and_back() {
+    let mut token = Sealed::new();
+    let store = token.open();
+    let vault = user(&*store, &token.user_pin()).unwrap();
+    let id = make(&*vault, "key");
+    token.tpm.end();
+    // A door that is made meanwhile, as at C_Initialize.
+    let meanwhile = token.open();
+    assert_eq!(meanwhile.description().unwrap().label, "conformance");
+    assert_eq!(meanwhile.public().find(&Attributes::new()).unwrap(), []);
+    assert!(meanwhile.admission().unwrap().initialized);
+    refused(&*meanwhile, &token.user_pin(), "no TPM answers");
+    let no_change =
+        store.admin().unwrap().set_pin(Role::User, &token.user_pin(), &Pin::presented(b"new PIN"));
+    assert!(matches!(no_change, Err(StoreError::Absent(_))), "{no_change:?}");
+    // Who is inside does not need it.
+    sign(&*vault.private_key(id).unwrap(), b"message");
+    token.tpm.go_on();
+    for store in [&store, &meanwhile] {
+        sign(&*user(&**store, &token.user_pin()).unwrap().private_key(id).unwrap(), b"message");
+    }
+}
+
+#[test]
+fn seventy_thousand_signatures_and_nothing_is_left_in_the_tpm() {
+    let token = Sealed::new();
+    let store = token.open();
+    let permanent = || token.tpm.handles(0x0100_0000);
+    let (indices, before) = (token.tpm.handles(0x0180_7400), permanent());
+    assert!(token.tpm.in_memory().is_empty(), "left in the TPM: {:x?}", token.tpm.in_memory());
+    let vault = user(&*store, &token.user_pin()).unwrap();
+    let id = make(&*vault, "key");
+    for turn in 0..70_000_u32 {
+        let record = vault.read(id).unwrap();
+        let key = vault.private_key_of(&record).unwrap();
+        if turn % 1_000 == 0 {
+            sign(&*key, &turn.to_be_bytes());
+        } else {
+            let input = algorithms::ed25519::Input::Pure(b"message");
+            key.sign(algorithms::Signing::Ed25519(input)).unwrap();
+        }
+    }
+    for _ in 0..3 {
+        assert_eq!(user(&*store, &Pin::presented(b"wrong")).unwrap_err(), StoreError::PinIncorrect);
+    }
+    vault.verify_pin(&token.user_pin()).unwrap();
+    assert!(token.tpm.in_memory().is_empty(), "left in the TPM: {:x?}", token.tpm.in_memory());
+    assert_eq!((token.tpm.handles(0x0180_7400), permanent()), (indices, before));
+}

@@ -1,0 +1,180 @@
+//! A PKCS#11 library that is SoftHSM (or the one that TRELLIS_VALVE_LIBRARY names) behind a valve: it opens no more than
+//! so many sessions at once, as hardware does, and can be told to answer with an error, as hardware does that has gone.
+//! All else is passed on.
+
+#![expect(unsafe_code, reason = "C functions on both sides")]
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use cryptoki_sys::*;
+use libloading::os::unix::{Library, Symbol};
+
+/// How many sessions may be open.
+static LIMIT: AtomicU64 = AtomicU64::new(u64::MAX);
+static OPEN: AtomicU64 = AtomicU64::new(0);
+/// What every call is answered with; CKR_OK is none.
+static ANSWER: AtomicU64 = AtomicU64::new(CKR_OK);
+
+struct Lists {
+    behind: &'static CK_FUNCTION_LIST,
+    shown: CK_FUNCTION_LIST,
+}
+
+static LISTS: OnceLock<Lists> = OnceLock::new();
+
+fn lists() -> &'static Lists {
+    LISTS.get_or_init(|| {
+        let path = std::env::var_os("TRELLIS_VALVE_LIBRARY").expect("names the library behind the valve");
+        // SAFETY: the test names a PKCS#11 library, which stays loaded.
+        let library = unsafe { Library::new(path) }.expect("loads");
+        // SAFETY: the symbol has this type in PKCS#11.
+        let find: Symbol<CK_C_GetFunctionList> =
+            unsafe { library.get(b"C_GetFunctionList\0") }.expect("is exported");
+        let mut list = std::ptr::null_mut();
+        // SAFETY: the argument is a place for a pointer.
+        assert_eq!(unsafe { (*find).expect("is not null")(&raw mut list) }, CKR_OK);
+        std::mem::forget(library);
+        // SAFETY: the list is a static of a library that stays loaded.
+        let behind: &'static CK_FUNCTION_LIST = unsafe { &*list };
+        let mut shown = *behind;
+        shown.C_GetFunctionList = Some(C_GetFunctionList);
+        shown.C_Finalize = Some(finalize);
+        shown.C_OpenSession = Some(open_session);
+        shown.C_CloseSession = Some(close_session);
+        shown.C_CloseAllSessions = Some(close_all_sessions);
+        shown.C_GetSessionInfo = Some(session_info);
+        shown.C_GetTokenInfo = Some(token_info);
+        shown.C_Login = Some(login);
+        shown.C_FindObjectsInit = Some(find_init);
+        shown.C_SignInit = Some(sign_init);
+        shown.C_Sign = Some(sign);
+        Lists { behind, shown }
+    })
+}
+
+/// The function list with the valve in it.
+///
+/// # Safety
+/// As PKCS#11 has it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> CK_RV {
+    // SAFETY: the caller's place for a pointer; nobody writes through it.
+    unsafe { *list = std::ptr::from_ref(&lists().shown).cast_mut() };
+    CKR_OK
+}
+
+/// Lets so many sessions be open from now on.
+#[unsafe(no_mangle)]
+pub extern "C" fn valve_limit(sessions: u64) {
+    LIMIT.store(sessions, Ordering::SeqCst);
+}
+
+/// Answers every call with this from now on; CKR_OK opens the valve again.
+#[unsafe(no_mangle)]
+pub extern "C" fn valve_answer(rv: CK_RV) {
+    ANSWER.store(rv, Ordering::SeqCst);
+}
+
+/// How many sessions are open.
+#[unsafe(no_mangle)]
+pub extern "C" fn valve_open() -> u64 {
+    OPEN.load(Ordering::SeqCst)
+}
+
+/// A function of the library behind, unless the valve is closed.
+macro_rules! pass {
+    ($function:ident($($argument:expr),*)) => {
+        match ANSWER.load(Ordering::SeqCst) {
+            // SAFETY: the caller's arguments, passed on.
+            CKR_OK => unsafe { lists().behind.$function.expect("is listed")($($argument),*) },
+            rv => rv,
+        }
+    };
+}
+
+unsafe extern "C" fn finalize(reserved: CK_VOID_PTR) -> CK_RV {
+    OPEN.store(0, Ordering::SeqCst);
+    // SAFETY: passed on.
+    unsafe { lists().behind.C_Finalize.expect("is listed")(reserved) }
+}
+
+unsafe extern "C" fn open_session(
+    slot: CK_SLOT_ID,
+    flags: CK_FLAGS,
+    application: CK_VOID_PTR,
+    notify: CK_NOTIFY,
+    session: CK_SESSION_HANDLE_PTR,
+) -> CK_RV {
+    if OPEN.fetch_add(1, Ordering::SeqCst) >= LIMIT.load(Ordering::SeqCst) {
+        OPEN.fetch_sub(1, Ordering::SeqCst);
+        return CKR_SESSION_COUNT;
+    }
+    let rv = pass!(C_OpenSession(slot, flags, application, notify, session));
+    if rv != CKR_OK {
+        OPEN.fetch_sub(1, Ordering::SeqCst);
+    }
+    rv
+}
+
+unsafe extern "C" fn close_session(session: CK_SESSION_HANDLE) -> CK_RV {
+    // SAFETY: passed on, also while the valve is closed: the device forgets.
+    let rv = unsafe { lists().behind.C_CloseSession.expect("is listed")(session) };
+    if rv == CKR_OK {
+        OPEN.fetch_sub(1, Ordering::SeqCst);
+    }
+    rv
+}
+
+unsafe extern "C" fn close_all_sessions(slot: CK_SLOT_ID) -> CK_RV {
+    let rv = pass!(C_CloseAllSessions(slot));
+    if rv == CKR_OK {
+        OPEN.store(0, Ordering::SeqCst);
+    }
+    rv
+}
+
+unsafe extern "C" fn session_info(session: CK_SESSION_HANDLE, info: CK_SESSION_INFO_PTR) -> CK_RV {
+    pass!(C_GetSessionInfo(session, info))
+}
+
+unsafe extern "C" fn token_info(slot: CK_SLOT_ID, info: CK_TOKEN_INFO_PTR) -> CK_RV {
+    pass!(C_GetTokenInfo(slot, info))
+}
+
+unsafe extern "C" fn login(
+    session: CK_SESSION_HANDLE,
+    user: CK_USER_TYPE,
+    pin: CK_UTF8CHAR_PTR,
+    len: CK_ULONG,
+) -> CK_RV {
+    pass!(C_Login(session, user, pin, len))
+}
+
+unsafe extern "C" fn find_init(
+    session: CK_SESSION_HANDLE,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+) -> CK_RV {
+    pass!(C_FindObjectsInit(session, template, count))
+}
+
+unsafe extern "C" fn sign_init(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    key: CK_OBJECT_HANDLE,
+) -> CK_RV {
+    pass!(C_SignInit(session, mechanism, key))
+}
+
+unsafe extern "C" fn sign(
+    session: CK_SESSION_HANDLE,
+    data: CK_BYTE_PTR,
+    len: CK_ULONG,
+    signature: CK_BYTE_PTR,
+    signature_len: CK_ULONG_PTR,
+) -> CK_RV {
+    pass!(C_Sign(session, data, len, signature, signature_len))
+}
