@@ -11,11 +11,20 @@ use std::{
 /// The environment variable that names a folder.
 const VARIABLE: &str = "TRELLIS_STAND_PROGRAMS";
 
-/// Packages and their programs.
-const PROGRAMS: [(&str, &str); 3] = [
-    ("trellis-enclave", "trellis-enclave-emulated"),
-    ("trellis-cosigner-host", "trellis-cosigner-host"),
-    ("trellis-kms-double", "trellis-kms-double"),
+/// What is built, as scripts/parts.sh does. None but these: with the feature on, the enclave's own program would not be
+/// the one of a release.
+const BUILDS: [&[&str]; 2] = [
+    &["-p", "trellis-enclave", "--features", "emulated-nsm", "--bin", "trellis-enclave-emulated"],
+    &[
+        "-p",
+        "trellis-cosigner-host",
+        "--bin",
+        "trellis-cosigner-host",
+        "-p",
+        "trellis-kms-double",
+        "--bin",
+        "trellis-kms-double",
+    ],
 ];
 
 /// The folder, built if need be: once in this process, and one process at a time.
@@ -30,19 +39,17 @@ fn build() -> PathBuf {
     let target = target_directory();
     let lock = File::create(target.join("test-stand.lock")).expect("the target directory can be written");
     lock.lock().expect("the lock of the target directory is free in the end");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace).args(["build", "--quiet", "--features", "emulated-nsm"]);
-    // None but these: with the feature on, the enclave's own program is not the one of a release.
-    for (package, program) in PROGRAMS {
-        cargo.args(["-p", package, "--bin", program]);
-    }
-    cargo.arg("--target-dir").arg(&target);
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    if profile == "release" {
-        cargo.arg("--release");
+    for arguments in BUILDS {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(workspace).args(["build", "--quiet"]).args(arguments);
+        cargo.arg("--target-dir").arg(&target);
+        if profile == "release" {
+            cargo.arg("--release");
+        }
+        let status = cargo.status().expect("cargo can be run");
+        assert!(status.success(), "building the co-signer's programs failed");
     }
-    let status = cargo.status().expect("cargo can be run");
-    assert!(status.success(), "building the co-signer's programs failed");
     target.join(profile)
 }
 
