@@ -15,7 +15,7 @@ use cryptoki_sys as ck;
 
 use super::{
     device::{Device, Devices},
-    raw::{Raw, Rv},
+    raw::{NoSigpipe, Raw, Rv},
     selector::Selector,
 };
 
@@ -102,6 +102,7 @@ pub(super) struct Inside<'a> {
     library: &'a Library,
     pub(super) raw: Raw,
     pub(super) epoch: u64,
+    _no_sigpipe: NoSigpipe,
 }
 
 /// Why there is nothing to call.
@@ -148,6 +149,7 @@ impl Library {
         while (state.forks > 0 && !URGENT.get()) || state.alone || (self.one_at_a_time && state.inside > 0) {
             state = self.wait(state);
         }
+        let no_sigpipe = NoSigpipe::new();
         let raw = match state.raw {
             Some(raw) => raw,
             None => *state.raw.insert(Raw::load(&self.path).map_err(Absent::NotLoaded)?),
@@ -163,7 +165,7 @@ impl Library {
             state.epoch += 1;
         }
         state.inside += 1;
-        Ok(Inside { library: self, raw, epoch: state.epoch })
+        Ok(Inside { library: self, raw, epoch: state.epoch, _no_sigpipe: no_sigpipe })
     }
 
     /// Runs `f` while nobody is inside; not at all where somebody does not come out.
@@ -181,7 +183,10 @@ impl Library {
         }
         let nobody = state.inside == 0;
         drop(state);
-        let result = nobody.then(f);
+        let result = nobody.then(|| {
+            let _no_sigpipe = NoSigpipe::new();
+            f()
+        });
         self.state().alone = false;
         self.changed.notify_all();
         result
@@ -218,6 +223,7 @@ impl Library {
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         if let Some(raw) = state.raw.filter(|_| state.running) {
+            let _no_sigpipe = NoSigpipe::new();
             last(raw);
             stop(&mut state);
         }
@@ -244,6 +250,7 @@ impl Library {
 /// What the application has begun stays; only our view of it ends.
 fn stop(state: &mut State) {
     if let Some(raw) = state.raw.filter(|_| state.running && state.ours) {
+        let _no_sigpipe = NoSigpipe::new();
         // A library that cannot be finalised any more is as good as finalised.
         let _ = raw.finalize();
     }
