@@ -40,9 +40,9 @@ pub(crate) struct Cli {
 enum Command {
     /// Initialise tokens, look at them, and manage their PINs.
     Token(token::TokenCommand),
-use crate::commands::{
-    attest, completions, doctor, key, mechanisms, migrate, random, sign, token, tpm, verify,
-};
+    /// Look at how a TPM holds a token, and seal it anew.
+    Tpm(tpm::TpmCommand),
+    /// Make, list, show, import, export, move and delete keys.
     Key(key::KeyCommand),
     /// Bring everything in a token of SoftHSM's into one of Trellis's.
     Migrate(migrate::MigrateCommand),
