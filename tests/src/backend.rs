@@ -73,7 +73,7 @@ pub fn softhsm() -> PathBuf {
 }
 
 /// Tests of the C ABI that a backend cannot pass, and why not. Each is counted among those that could not run, by name.
-const EXEMPT_OVER_SOFTHSM: [(&str, &str); 4] = [
+const EXEMPT_OVER_SOFTHSM: [(&str, &str); 3] = [
     (
         "signatures::ed25519_with_context_and_prehashed",
         "SoftHSM's CKM_EDDSA passes over its parameter; the module notices, and refuses such a signature",
@@ -85,10 +85,6 @@ const EXEMPT_OVER_SOFTHSM: [(&str, &str); 4] = [
     (
         "kill::nothing_is_lost_and_nothing_is_half_made",
         "SoftHSM writes its token's file at each login and each wrong PIN, and whoever is killed meanwhile leaves it torn",
-    ),
-    (
-        "fork_depth::children_that_only_exit",
-        "exit(3) while threads are inside SoftHSM is a segmentation fault of SoftHSM's own",
     ),
 ];
 

@@ -1,4 +1,4 @@
-//! SIGPIPE: a library that writes to a socket without MSG_NOSIGNAL (p11-kit's does) has it sent to its thread when the
+//! What a vendor's library does to the process. SIGPIPE: a library that writes to a socket without MSG_NOSIGNAL (p11-kit's does) has it sent to its thread when the
 //! HSM has gone, and where the application neither ignores nor blocks it, that ends the application.
 //!
 //! The contract of the unsafe blocks here: each function gets pointers to live values of its types, and changes nothing
@@ -19,6 +19,12 @@ impl fmt::Debug for NoSigpipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NoSigpipe")
     }
+}
+
+/// Runs `handler` at exit(3), before what was registered earlier. False where there is no memory for that.
+pub(in crate::pkcs11) fn at_exit(handler: extern "C" fn()) -> bool {
+    // SAFETY: a function of this library, which is linked to stay loaded.
+    unsafe { libc::atexit(handler) == 0 }
 }
 
 fn sigpipe() -> libc::sigset_t {
