@@ -47,13 +47,13 @@ pub(crate) struct SofthsmArgs {
     #[arg(long, value_name = "SOURCE")]
     pub(crate) from_pin_source: Option<PinSource>,
     /// Trellis's token by label, serial number or PKCS#11 URI.
-    #[arg(long, value_name = "TOKEN", required_unless_present = "adopt")]
+    #[arg(long, value_name = "TOKEN", required_unless_present = "adopt", conflicts_with = "adopt")]
     pub(crate) to: Option<String>,
     /// Where the user PIN of Trellis's token comes from [default: prompt].
     #[arg(long, value_name = "SOURCE")]
     pub(crate) to_pin_source: Option<PinSource>,
-    /// Move nothing: show the lines that put Trellis in front of the token, and where a slot has them, check that
-    /// every key signs through it.
+    /// Move nothing: put Trellis in front of the token, by a slot that is added to the configuration file, and check that
+    /// every key signs through it. The PIN stays SoftHSM's.
     #[arg(long)]
     adopt: bool,
 }
@@ -72,7 +72,7 @@ impl SofthsmArgs {
     fn run(self, global: &Global) -> Result<Outcome> {
         // SoftHSM first, and so finalised last: Trellis's module may be using it as well.
         let library = self.library()?;
-        let softhsm = Module::load_beside(&library)?;
+        let softhsm = Module::open(&library)?;
         let target = TokenArgs { token: self.to.clone(), pin_source: self.to_pin_source.clone() };
         let module = target.load(global, None)?;
         let mut from = self.open_source(&softhsm)?;

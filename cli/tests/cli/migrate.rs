@@ -322,27 +322,26 @@ fn make_keys_that_are_not_sensitive() {
     make("agrees", Mechanism::EccKeyPairGen, p256(), [false, false, true]);
 }
 
-/// Trellis in front of SoftHSM: first the lines, then the check of every key through the slot that they make.
+/// Trellis in front of SoftHSM: the slot is added, every key is checked through it, and a second run finds it there.
 #[test]
-fn a_token_is_adopted_by_the_lines_that_are_shown() {
+fn an_adopted_token_is_used_through_a_slot_of_its_own() {
     let Some(bench) = two_modules() else { return };
     generate(&bench, "ed25519", "ed", &[]);
     generate(&bench, "ecdsa-p256", "ec", &[]);
     generate(&bench, "aes-256", "aes", &[]);
-    let shown = try_migrate(&bench, &["--adopt"]).expect(0).json();
-    assert_eq!((&shown["configured"], &shown["objects"]), (&json!(false), &json!([])));
-    let lines = shown["lines"].as_str().unwrap();
-    let slots = String::from_utf8(bench.read("trellis.toml")).unwrap();
-    bench.write("trellis.toml", slots + lines);
-
     let before = files(&bench);
-    let report = try_migrate(&bench, &["--adopt"]).expect(0).json();
-    assert_eq!(report["configured"], true);
-    let results = results(&report);
-    for label in ["ed", "ec"] {
-        assert_eq!(results[&format!("private {label}")], "usable signature", "{report}");
+    let slots = bench.read("trellis.toml");
+    try_migrate(&bench, &["--adopt", "--to-pin-source", "env:TEST_WRONG_PIN"]).expect(3);
+    assert_eq!(bench.read("trellis.toml"), slots);
+    for added in [true, false] {
+        let report = try_migrate(&bench, &["--adopt"]).expect(0).json();
+        assert_eq!((&report["added"], &report["slot_id"]), (&json!(added), &json!(3)));
+        let results = results(&report);
+        for label in ["ed", "ec"] {
+            assert_eq!(results[&format!("private {label}")], "usable signature", "{report}");
+        }
+        assert_eq!((results["secret aes"].as_str(), results.len()), ("usable -", 5));
     }
-    assert_eq!((results["secret aes"].as_str(), results.len()), ("usable -", 5));
     // Trellis adds its own key for what SoftHSM cannot do, and touches nothing else.
     let after = files(&bench);
     for (name, bytes) in before.iter().filter(|(name, _)| Path::new(name).extension().is_some()) {
