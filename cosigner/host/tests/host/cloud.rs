@@ -198,3 +198,14 @@ fn the_instances_role_signs_in_the_region_of_the_key() {
     assert!(credential.starts_with("ASIAOFTHEROLE/"), "{credential}");
     assert!(credential.ends_with(&format!("/{region}/kms/aws4_request")), "{credential}");
 }
+
+#[test]
+fn without_credentials_the_log_says_so() {
+    let mut setup = Setup::new();
+    let environment = [("AWS_EC2_METADATA_DISABLED", "true")];
+    let host = Host::spawn_with(&setup.folder, &setup.double.endpoint, "nobody", &[], &environment);
+    until("the host to listen", || host.log().contains("listens at"));
+    assert_eq!(host.client().generate("me"), failed(Class::InternalError, Layer::KmsService));
+    assert!(host.log().contains("no credentials found in chain"), "{}", host.log());
+    assert_eq!(setup.double.calls("GenerateDataKey"), 0);
+}
