@@ -77,7 +77,7 @@ impl SofthsmArgs {
         let module = target.load(global, None)?;
         let mut from = self.open_source(&softhsm)?;
         let mut to = OpenToken::open(&module, Token::choose(&module, &target.choice(None))?, true)?;
-        if from.token.info.serial_number() == to.token.info.serial_number() && module.is_at(&library) {
+        if from.token.info.serial_number() == to.token.info.serial_number() {
             return Err(Error::usage("source and target are one token").remedy("name another one with --to"));
         }
         to.login(target.source(None)?.as_ref())?;

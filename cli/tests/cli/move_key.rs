@@ -100,7 +100,7 @@ fn a_pin_at_every_use_goes_with_the_key() {
     generate(&bench, "ecdsa-p384", "k", &["--context-login"]);
     if bench.kind == Kind::Trellis {
         // Trellis lets no such key out (decisions/0005).
-        try_move(&bench, "k", "a", "b", &[]).expect(7).says("does not wrap this key");
+        try_move(&bench, "k", "a", "b", &[]).expect(7).says("with these restrictions");
         assert!(keys(&bench, "b").is_empty());
         return;
     }
