@@ -248,6 +248,31 @@ fn a_token_that_moves_whole_ends_with_zero() {
 }
 
 #[test]
+fn a_copy_without_proof_does_not_stay() {
+    let Some(bench) = two_modules() else { return };
+    let id = generate(&bench, "ecdsa-p256", "k", &["--extractable"])["id"].as_str().unwrap().to_owned();
+    // Somebody else's public key beside the private one.
+    bench.openssl(&[
+        "genpkey",
+        "-algorithm",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-out",
+        "other.pem",
+    ]);
+    bench.openssl(&["pkey", "-in", "other.pem", "-pubout", "-outform", "DER", "-out", "other.der"]);
+    let module = Bench::softhsm();
+    let delete = ["key", "delete", "pkcs11:object=k;type=public", "--module", module.to_str().unwrap()];
+    bench.user(&[&delete[..], &["--token", "old", "--yes"]].concat());
+    pkcs11_tool(&bench, &["--write-object", "other.der", "--type", "pubkey", "--label", "k", "--id", &id]);
+    let report = migrate(&bench, 1);
+    let reason = of(&report, "private", "k")["reason"].as_str().unwrap();
+    assert!(reason.contains("not its public half"), "{reason}");
+    assert_eq!(bench.user_json(&["key", "list"])["keys"], json!([]));
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let Some(bench) = two_modules() else { return };
     let to = ["--to", "new", "--to-pin-source", "env:TEST_PIN"];
