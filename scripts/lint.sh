@@ -11,7 +11,7 @@ if [[ $("$tools/bin/cargo-deny" --version 2>/dev/null) != "cargo-deny $deny_vers
     echo "installing cargo-deny $deny_version into $tools"
     quietly "$TRELLIS_CACHE/cargo-deny.log" cargo install cargo-deny --version "$deny_version" --locked --root "$tools"
 fi
-need_packages shellcheck
+need_packages shellcheck libtss2-dev pkg-config
 
 failed=()
 lint() { # NAME COMMAND...

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$top"
 
-need_packages opensc softhsm2 gnutls-bin p11-kit p11-kit-modules libengine-pkcs11-openssl openssh-client openssl procps
+need_packages swtpm libtss2-dev pkg-config opensc softhsm2 gnutls-bin p11-kit p11-kit-modules libengine-pkcs11-openssl openssh-client openssl procps
 say "Building the release module and command"
 scripts/build.sh
 PYTHON=$(scripts/python-env.sh)
@@ -17,6 +17,8 @@ trap 'rm -rf "$work"' EXIT
 rc=0
 
 say "Rust tests"
+# libtss2 writes a line for each wrong PIN of a test.
+export TSS2_LOG=all+none
 export TRELLIS_TESTS_NOT_RUN=$work/not-run
 : >"$TRELLIS_TESTS_NOT_RUN"
 # Documents of real enclaves, where there are any; tests run in the folder of their crate.
@@ -28,6 +30,10 @@ cargo test --workspace --no-fail-fast 2>&1 | tee "$work/rust" || rc=1
 TRELLIS_TEST_MODULE_KIND=trellis cargo test -p trellis-cli --test cli --no-fail-fast 2>&1 | tee -a "$work/rust" || rc=1
 # The C ABI again, with every key and PIN in SoftHSM behind the module.
 TRELLIS_TEST_BACKEND=softhsm cargo test -p trellis-tests --test abi --no-fail-fast 2>&1 | tee -a "$work/rust" || rc=1
+# The C ABI once more, with keys that a software TPM seals. tests/README-tpm.md says what is left out and why.
+echo "left out over a TPM: vendor::backup_and_restore (after C_InitToken the TPM opens no older backup)"
+TRELLIS_TEST_BACKEND=tpm cargo test -p trellis-tests --test abi --no-fail-fast -- --skip vendor::backup_and_restore 2>&1 |
+    tee -a "$work/rust" || rc=1
 not_run=$(sort -u "$TRELLIS_TESTS_NOT_RUN")
 # A test that could not run has returned, so cargo has counted it as passed.
 awk -v not_run="$(grep -c . <<<"$not_run" || true)" '

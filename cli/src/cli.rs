@@ -42,7 +42,7 @@ enum Command {
     Token(token::TokenCommand),
     /// Look at how a TPM holds a token, and seal it anew.
     Tpm(tpm::TpmCommand),
-    /// Make, list, import, export, move and delete keys.
+    /// Make, list, show, import, export, move and delete keys.
     Key(key::KeyCommand),
     /// Bring everything in a token of SoftHSM's into one of Trellis's.
     Migrate(migrate::MigrateCommand),

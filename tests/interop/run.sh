@@ -15,6 +15,7 @@ fi
 [[ -r $TRELLIS_MODULE && -x $TRELLIS_CLI ]] || die "there is no module $TRELLIS_MODULE or no $TRELLIS_CLI; type: make build"
 unshare --mount --pid --fork --net true || die "this machine may not make namespaces; a container must run privileged"
 "$here/root.sh"
+"$here/kryoptic.sh"
 root=$TRELLIS_CACHE/forky/fs
 
 # One run at a time: the files below are shared.
@@ -26,7 +27,11 @@ mkdir -p "$root$project/target/release"
 cp "$(realpath "$TRELLIS_MODULE")" "$(realpath "$TRELLIS_CLI")" "$root$project/target/release/"
 parts=$("$top/scripts/parts.sh")
 mkdir "$root$project/parts"
-cp "$parts"/trellis-{enclave-emulated,cosigner-host,kms-double} "$parts/libtrellis_tpm.so" "$root$project/parts/"
+cp "$parts"/trellis-{enclave-emulated,cosigner-host,kms-double} "$parts/libtrellis_tpm.so" \
+    "$TRELLIS_CACHE/forky/kryoptic/libkryoptic_pkcs11.so" "$root$project/parts/"
+# What a slot over a TPM loads.
+[[ ! -r $(dirname "$TRELLIS_MODULE")/libtrellis_tpm.so ]] ||
+    cp "$(dirname "$TRELLIS_MODULE")/libtrellis_tpm.so" "$root$project/target/release/"
 cp -r "$top/packaging" "$top/examples" "$top/scripts" "$root$project/"
 mkdir "$root$project/tests"
 cp -r "$top/tests/clients" "$top/tests/interop" "$root$project/tests/"

@@ -35,7 +35,7 @@ check_store_signs() {
     local algorithm=$1
     openssl x509 -in "$algorithm.pem" -noout -pubkey >"$algorithm.pub"
     head -c 100000 /dev/urandom >message
-    check "$algorithm: pkcs11-tool signs" user --sign -m ML-DSA --label "$algorithm" --input-file message --output-file signature
+    check "$algorithm: pkcs11-tool signs" user --sign -m ML-DSA --input-file message --output-file signature
     check "$algorithm: OpenSSL verifies" openssl pkeyutl -verify -pubin -inkey "$algorithm.pub" -rawin -in message -sigfile signature
     echo changed >>message
     check_fails "$algorithm: and refuses another message" "Verification Failure|Verified Failure|failure" openssl pkeyutl -verify -pubin \

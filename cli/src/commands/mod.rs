@@ -6,6 +6,7 @@ pub(crate) mod backup;
 pub(crate) mod clients;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod export_attestation;
 pub(crate) mod generate;
 pub(crate) mod import;
 pub(crate) mod init;

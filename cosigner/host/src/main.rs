@@ -18,7 +18,7 @@ use cosigner_host::{Enclave, Host, Kms, Log, Options, Records, Server};
 use cosigner_protocol::Timeouts;
 use tokio::{
     runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
 };
 
@@ -38,6 +38,11 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Result<(), Box<dyn Error>> {
     // AWS' client needs it; everything else here is threads.
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    // Before anything begins that a signal should not cut off.
+    let mut signals = {
+        let _context = runtime.enter();
+        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]
+    };
     let records = Records::open(&options.records)
         .map_err(|error| format!("the key records {}: {error}", options.records.display()))?;
     let log = Log::new(records.log_key());
@@ -65,8 +70,10 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
             input_ended.notify_one();
         })?;
     }
-    wait_for_the_end(&runtime, &input_ended)?;
-    let done = work.stop(LAST_REQUESTS);
+    wait_for_the_end(&runtime, &mut signals, &input_ended);
+    work.begin_no_more();
+    eprintln!("trellis-cosigner-host ends when the requests in hand are done");
+    let done = work.wait(LAST_REQUESTS);
     if let Some(socket) = socket {
         let _ = fs::remove_file(socket);
     }
@@ -74,17 +81,16 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// SIGTERM, SIGINT, or the end of standard input where that counts.
-fn wait_for_the_end(runtime: &Runtime, input_ended: &Notify) -> io::Result<()> {
+fn wait_for_the_end(runtime: &Runtime, signals: &mut [Signal], input_ended: &Notify) {
     runtime.block_on(async {
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut input_ended = pin!(input_ended.notified());
         poll_fn(|context| {
-            let signals = [terminate.poll_recv(context), interrupt.poll_recv(context)];
-            let ended = input_ended.as_mut().poll(context).is_ready();
-            if ended || signals.iter().any(Poll::is_ready) { Poll::Ready(()) } else { Poll::Pending }
+            let mut ended = input_ended.as_mut().poll(context).is_ready();
+            for signal in signals.iter_mut() {
+                ended |= signal.poll_recv(context).is_ready();
+            }
+            if ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        Ok(())
-    })
+    });
 }

@@ -10,6 +10,7 @@ mod programs;
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::OnceLock,
 };
 
@@ -33,6 +34,8 @@ pub struct Stand {
     options: Vec<String>,
     endpoint: String,
     root: String,
+    /// Removes the directory when its standard input ends: a static is never dropped.
+    _cleaner: Child,
 }
 
 impl Stand {
@@ -41,6 +44,11 @@ impl Stand {
         // A short path: sockets' names are limited.
         let directory = tempfile::Builder::new().prefix("stand").tempdir_in("/tmp")?;
         let path = directory.path();
+        let cleaner = Command::new("sh")
+            .args(["-c", "cat >/dev/null; rm -rf -- \"$1\"", "sh"])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .spawn()?;
         fs::write(path.join("policy"), POLICY)?;
         let options: Vec<_> = enclave_options.iter().map(ToString::to_string).collect();
         let (enclave, root) = start_enclave(path, &options)?;
@@ -50,7 +58,16 @@ impl Stand {
         kms.start()?;
         let endpoint = kms.answer()?;
         let host = start_host(path, &endpoint)?;
-        Ok(Self { host: Some(host), enclave: Some(enclave), kms, directory, options, endpoint, root })
+        Ok(Self {
+            host: Some(host),
+            enclave: Some(enclave),
+            kms,
+            directory,
+            options,
+            endpoint,
+            root,
+            _cleaner: cleaner,
+        })
     }
 
     /// One for all tests of this program. Keys are opened anew for each signature, so that every test goes the whole way;

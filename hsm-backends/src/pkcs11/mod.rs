@@ -25,7 +25,7 @@ use cryptoki_sys as ck;
 
 use crate::{
     Admin, Attributes, Change, Description, KeyStore, Objects, Pin, PinState, Record, RecordId, Role,
-    StoreError, Vault, sealed::SealedStore,
+    SealedBy, StoreError, Vault, sealed::SealedStore,
 };
 use device::{Device, LoggedIn};
 use foreign::ForeignObjects;
@@ -190,8 +190,8 @@ impl KeyStore for Pkcs11Store {
         Ok(Box::new(opened?))
     }
 
-    fn seals_in_device(&self) -> bool {
-        true
+    fn sealed_by(&self) -> SealedBy {
+        SealedBy::Device
     }
 
     fn admin(&self) -> Option<&dyn Admin> {

@@ -93,11 +93,19 @@ impl Swtpm {
         body
     }
 
+    /// A command for `handles` with one password session.
+    pub(crate) fn with_password(&self, code: u32, handles: &[u32], password: &[u8], rest: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(9 + password.len()).unwrap();
+        let session =
+            [&len.to_be_bytes()[..], &0x4000_0009_u32.to_be_bytes(), &[0; 3], &sized(password)].concat();
+        let handles: Vec<_> = handles.iter().flat_map(|handle| handle.to_be_bytes()).collect();
+        self.command(code, true, &[&handles[..], &session, rest].concat())
+    }
+
     /// TPM2_PCR_Extend of the SHA-256 bank.
     pub(crate) fn extend(&self, pcr: u32) {
-        let session = [&9_u32.to_be_bytes()[..], &0x4000_0009_u32.to_be_bytes(), &[0; 5]].concat();
         let digests = [&1_u32.to_be_bytes()[..], &[0, 0x0B], &[7; 32]].concat();
-        self.command(0x182, true, &[&pcr.to_be_bytes()[..], &session, &digests].concat());
+        self.with_password(0x182, &[pcr], &[], &digests);
     }
 
     /// TPM2_GetCapability of all handles of one kind, by its first.
@@ -113,6 +121,11 @@ impl Swtpm {
     pub(crate) fn in_memory(&self) -> Vec<u32> {
         [0x0200_0000, 0x0300_0000, 0x8000_0000].into_iter().flat_map(|first| self.handles(first)).collect()
     }
+}
+
+/// A TPM2B.
+pub(crate) fn sized(bytes: &[u8]) -> Vec<u8> {
+    [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }
 
 impl Drop for Swtpm {

@@ -1,6 +1,13 @@
 //! The file: what is in it survives, and what is not a file of records is refused.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use aws_lc_rs::hmac;
 use cosigner_host::Records;
@@ -24,6 +31,7 @@ fn what_was_answered_survives_the_end_of_the_host() {
     let mut answered = Vec::new();
     for round in 0..6_u64 {
         let mut client = setup.client();
+        let (say, heard) = mpsc::channel();
         let making = thread::spawn(move || {
             let mut made = Vec::new();
             for at in 0.. {
@@ -33,14 +41,18 @@ fn what_was_answered_survives_the_end_of_the_host() {
                     algorithm: cosigner_protocol::Algorithm::MlDsa44,
                 };
                 match client.0.ask::<_, Response>(&request) {
-                    Ok(answer) => made.push((name, answer)),
+                    Ok(answer) => {
+                        made.push((name, answer));
+                        let _ = say.send(());
+                    }
                     Err(_) => return (made, name),
                 }
             }
             unreachable!("the host is killed")
         });
-        // Some time within the first requests.
-        thread::sleep(Duration::from_millis(20 + 17 * round));
+        // Some time within the requests after the first.
+        heard.recv().unwrap();
+        thread::sleep(Duration::from_micros(1700 * round));
         setup.host.kill();
         let (made, last) = making.join().unwrap();
         answered.extend(made);
@@ -56,7 +68,6 @@ fn what_was_answered_survives_the_end_of_the_host() {
             assert_eq!(after, no_record());
         }
     }
-    assert!(!answered.is_empty());
     let mut client = setup.client();
     for (name, answer) in answered {
         assert!(is_key(&answer), "{answer:?}");
@@ -117,6 +128,10 @@ fn the_file_is_its_owners_alone() {
         let mode = fs::metadata(setup.folder.path().join(name)).unwrap().mode() & 0o777;
         assert_eq!(mode, 0o600, "{name}");
     }
+    let path = setup.folder.path().join("records");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let error = Records::open(&path).unwrap_err();
+    assert!(error.to_string().contains("mode 640"), "{error}");
 }
 
 #[test]
@@ -126,6 +141,7 @@ fn another_file_is_refused_and_left_alone() {
     let made_by = |statements: &str| {
         let _ = fs::remove_file(&path);
         rusqlite::Connection::open(&path).unwrap().execute_batch(statements).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         Records::open(&path).unwrap_err().to_string()
     };
     assert!(made_by("CREATE TABLE other (one INTEGER)").contains("another program"));
