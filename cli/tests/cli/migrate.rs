@@ -13,6 +13,7 @@ use cryptoki::types::{AuthPin, Date, Ulong};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Kind, PIN, Run, SO_PIN};
+use crate::machine::is_documented;
 
 /// A bench with the empty SoftHSM token `old` and Trellis's token `new`.
 fn two_modules() -> Option<Bench> {
@@ -55,7 +56,9 @@ fn try_migrate(bench: &Bench, more: &[&str]) -> Run {
 }
 
 fn migrate(bench: &Bench, code: i32) -> Value {
-    try_migrate(bench, &["--to", "new", "--to-pin-source", "env:TEST_PIN"]).expect(code).json()
+    let report = try_migrate(bench, &["--to", "new", "--to-pin-source", "env:TEST_PIN"]).expect(code).json();
+    is_documented(&report);
+    report
 }
 
 /// Of each object, by class and label: the result and the proof.
@@ -412,6 +415,7 @@ fn an_adopted_token_is_used_through_a_slot_of_its_own() {
     assert_eq!(bench.read("trellis.toml"), slots);
     for added in [true, false] {
         let report = try_migrate(&bench, &["--adopt"]).expect(0).json();
+        is_documented(&report);
         assert_eq!((&report["added"], &report["slot_id"]), (&json!(added), &json!(3)));
         let results = results(&report);
         for label in ["ed", "ec"] {

@@ -8,6 +8,7 @@ use fips204::traits::{KeyGen, SerDes, Verifier};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Kind, PIN, Run, WITH_PIN};
+use crate::machine::is_documented;
 
 const WITH_TO_PIN: [&str; 2] = ["--to-pin-source", "env:TEST_PIN"];
 
@@ -30,7 +31,9 @@ fn try_move(bench: &Bench, key: &str, from: &str, to: &str, more: &[&str]) -> Ru
 }
 
 fn moved(bench: &Bench, key: &str, from: &str, to: &str, more: &[&str]) -> Value {
-    try_move(bench, key, from, to, more).expect(0).json()
+    let report = try_move(bench, key, from, to, more).expect(0).json();
+    is_documented(&report);
+    report
 }
 
 fn show(bench: &Bench, key: &str, token: &str) -> Value {
