@@ -7,6 +7,7 @@ mod adoption;
 mod export;
 mod item;
 mod proof;
+mod repeatable;
 mod travel;
 
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
@@ -15,7 +16,8 @@ pub(crate) use self::adoption::{Adoption, SlotCan};
 use self::export::{Exported, SessionKey};
 use self::item::Good;
 pub(crate) use self::item::{Fate, Item, listing};
-use self::proof::{Can, Pair, Repeatable, Way};
+use self::proof::{Can, Pair, Way};
+use self::repeatable::Repeatable;
 use self::travel::Travel;
 use crate::commands::import::{create_public, too_small};
 use crate::encoding::hex;
@@ -144,7 +146,9 @@ impl<'t, 'f, 'm> Transfer<'t, 'f, 'm> {
             Ok(public_was_there) => {
                 let was_there = existing.is_some();
                 let proof = Some(way.word());
-                let good = Good { was_there, proof, notes: travel.notes };
+                let mut notes = travel.notes.clone();
+                notes.extend(proof::lost_uses(&travel, algorithm, &self.from_can, &self.to_can));
+                let good = Good { was_there, proof, notes };
                 Ok((good, Good { was_there: public_was_there, ..Good::default() }))
             }
             Err(error) => Err(self.take_back(&made, error)),

@@ -197,6 +197,9 @@ fn all_that_may_leave_a_softhsm_token_is_moved_and_the_source_stays_as_it_was() 
         assert!(of(&report, "private", label)["remedy"].as_str().unwrap().contains("--adopt"));
     }
 
+    let notes = of(&report, "private", "rsa")["notes"].to_string();
+    assert!(notes.contains("does not decrypt"), "{notes}");
+
     // What is there now is the same keys, no weaker.
     let show = |key: &str| bench.user_json(&["key", "show", key]);
     let moved = show("p521");
@@ -286,6 +289,8 @@ fn what_is_not_there_is_named() {
     bench.run(&[&from[..], &to].concat()).expect(4).says("SoftHSM").says("`old`");
     let wrong = ["migrate", "softhsm", "--from", "old", "--from-pin-source", "env:TEST_WRONG_PIN"];
     bench.run(&[&wrong[..], &to].concat()).expect(3).says("token `old`");
+    bench.write("softhsm2.conf", "directories.tokendir = /nowhere\n");
+    try_migrate(&bench, &to).expect_failure().says("SOFTHSM2_CONF");
 }
 
 /// Keys that no tool makes, made and looked at by this test in processes of its own: SoftHSM finds its configuration in the
