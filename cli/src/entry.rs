@@ -138,6 +138,7 @@ impl Entry {
             2 => Some("in the HSM"),
             3 => Some("sealed by the enclave"),
             4 => Some("in the enclave"),
+            5 => Some("sealed by the TPM"),
             _ => None,
         }
     }

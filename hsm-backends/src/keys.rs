@@ -105,11 +105,13 @@ pub struct Birth {
 /// Under what a store seals keys that are records of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealedBy {
-    /// The PIN.
+    /// The user's PIN, alone.
     Pin,
-    /// A key that does not leave a device.
-    Device,
-    /// A key that a Nitro enclave gives to whoever has the PIN.
+    /// A key that does not leave an HSM.
+    Hsm,
+    /// A TPM, for whoever has the PIN.
+    Tpm,
+    /// An enclave, for whoever has the PIN.
     Enclave,
 }
 

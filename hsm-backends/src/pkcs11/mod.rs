@@ -192,7 +192,7 @@ impl KeyStore for Pkcs11Store {
     }
 
     fn sealed_by(&self) -> SealedBy {
-        SealedBy::Device
+        SealedBy::Hsm
     }
 
     fn admin(&self) -> Option<&dyn Admin> {

@@ -69,7 +69,7 @@ impl KeyStore for TpmStore {
     }
 
     fn sealed_by(&self) -> SealedBy {
-        SealedBy::Device
+        SealedBy::Tpm
     }
 
     fn report(&self) -> Result<Vec<ReportGroup>, StoreError> {

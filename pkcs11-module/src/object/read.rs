@@ -92,10 +92,11 @@ fn place(object: &Object, slot: &Slot) -> Result<Answer> {
     };
     let place: ck::CK_ULONG = match (place, slot.store.sealed_by()) {
         (Place::Process, SealedBy::Pin) => 0,
-        (Place::Process, SealedBy::Device) => 1,
+        (Place::Process, SealedBy::Hsm) => 1,
         (Place::Device, _) => 2,
         (Place::Process, SealedBy::Enclave) => 3,
         (Place::Enclave, _) => 4,
+        (Place::Process, SealedBy::Tpm) => 5,
     };
     Ok(shown(place.to_ne_bytes().to_vec()))
 }

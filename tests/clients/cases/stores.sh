@@ -9,7 +9,7 @@ declare -A ml_dsa=([softhsm]="sealed" [tpm]="TPM" [nitro]="enclave")
 head -c 50000 /dev/urandom >message
 head -c 50001 /dev/urandom >other
 
-for store in "${STORES[@]}"; do
+for store in softhsm tpm nitro; do
     echo "  $store"
     top=$WORK
     WORK=$WORK/$store
@@ -38,5 +38,23 @@ for store in "${STORES[@]}"; do
         check_fails "nor as another's" "user" "$CLI" attest verify "${attestation[@]}" --manifest manifest.json --root-sha256 "$root"
     fi
     check_output "doctor finds nothing broken" "store" "$CLI" --module "$MODULE" doctor
+    # The same device has room for a second token, which the command adds to the configuration.
+    options=()
+    while IFS=' =' read -r name value; do
+        case $name in module-path | tcti | host) options+=("--$name" "$(tr -d '"' <<<"$value")") ;; esac
+    done <"$TRELLIS_CONF"
+    backend=$(sed -n 's/^backend = "\(.*\)"/\1/p' "$TRELLIS_CONF")
+    check "a second token is added" env TEST_PIN="$PIN" TEST_SO_PIN="$SO_PIN" "$CLI" --module "$MODULE" token init \
+        --label "second-$store" --backend "$backend" --path "$WORK/second" "${options[@]}" \
+        --pin-source env:TEST_PIN --so-pin-source env:TEST_SO_PIN
+    TOKEN=second-$store
+    check "and a key in it" trellis key generate --algorithm ml-dsa-44 --label k
+    check "which signs" trellis sign message --key k --out "$WORK/k.sig"
+    check "and is verified" trellis verify message --key k --signature "$WORK/k.sig"
+    if [[ -n $DEVICE ]]; then
+        kill "$DEVICE"
+        check_fails "without its device, doctor says what to do" "try:" "$CLI" --module "$MODULE" doctor
+        DEVICE=
+    fi
     WORK=$top
 done
