@@ -95,14 +95,14 @@ pub(crate) struct Module {
 }
 
 impl Module {
-    /// The module of this run, which explains errors where it can.
+    /// The module of this run of the command.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let _ = LOADED.set(path.to_owned());
-        Self::load_beside(path)
+        Self::open(path)
     }
 
-    /// A second one beside it, another vendor's.
-    pub(crate) fn load_beside(path: &Path) -> Result<Self> {
+    /// A module besides.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let pkcs11 = Pkcs11::new(path).map_err(|error| match error {
             Cryptoki::LibraryLoading(error) => Error::module(format!(
                 "the module does not load: {}",

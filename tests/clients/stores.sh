@@ -21,7 +21,9 @@ tpm_slot() {
         --server "type=tcp,port=$port,bindaddr=127.0.0.1" --ctrl "type=tcp,port=$((port + 1)),bindaddr=127.0.0.1" \
         >"$WORK/swtpm.log" 2>&1 </dev/null &
     wait_until listens "$((port + 1))" || return
-    printf 'backend = "tpm"\ntcti = "swtpm:host=127.0.0.1,port=%s"\nplug-in = "%s"\n' "$port" "$PARTS/libtrellis_tpm.so"
+    printf 'backend = "tpm"\ntcti = "swtpm:host=127.0.0.1,port=%s"\n' "$port"
+    # Beside the module it is found.
+    [[ -e ${MODULE%/*}/libtrellis_tpm.so ]] || printf 'plug-in = "%s"\n' "$PARTS/libtrellis_tpm.so"
 }
 
 # An enclave with an emulated NSM, the KMS double, and the host between them.

@@ -10,10 +10,7 @@
 #[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod swtpm;
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use swtpm::Swtpm;
 use test_stand::Stand;
@@ -72,34 +69,14 @@ pub fn softhsm() -> PathBuf {
     found.expect("SoftHSM: install the Debian package softhsm2, or name the library in SOFTHSM2_MODULE")
 }
 
-/// Tests of the C ABI that a backend cannot pass, and why not. Each is counted among those that could not run, by name.
-const EXEMPT_OVER_SOFTHSM: [(&str, &str); 3] = [
-    (
-        "signatures::ed25519_with_context_and_prehashed",
-        "SoftHSM's CKM_EDDSA passes over its parameter; the module notices, and refuses such a signature",
-    ),
-    (
-        "vendor::backup_and_restore",
-        "a backup has the records; label, PINs and the keys in the HSM are the HSM's, and its own backup's",
-    ),
-    (
-        "kill::nothing_is_lost_and_nothing_is_half_made",
-        "SoftHSM writes its token's file at each login and each wrong PIN, and whoever is killed meanwhile leaves it torn",
-    ),
-];
-
-/// Whether this test is exempt over this backend; says so where whoever runs the tests collects what could not run.
-pub(crate) fn is_exempt(name: &str) -> bool {
-    let exempt = EXEMPT_OVER_SOFTHSM.iter().find(|(test, _)| is_softhsm() && *test == name);
-    let Some((test, why)) = exempt else { return false };
-    let line = format!("exempt: {test} over SoftHSM: {why}");
-    println!("{line}");
-    if let Some(path) = std::env::var_os("TRELLIS_TESTS_NOT_RUN") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        file.and_then(|mut file| writeln!(file, "{line}"))
-            .expect("the list of what could not run can be written");
+/// What the backend is called.
+pub(crate) fn name() -> &'static str {
+    match backend() {
+        Backend::Embedded => "embedded",
+        Backend::SoftHsm => "softhsm",
+        Backend::Tpm => "tpm",
+        Backend::Nitro => "nitro",
     }
-    true
 }
 
 /// A configuration with this backend in each of its slots.

@@ -3,6 +3,7 @@
 //! [`objects`]) and through the `cryptoki` crate ([`rust`]), another library beside it ([`vendor`]), and numbers for random tests ([`random`]).
 
 pub mod backend;
+mod exempt;
 pub mod isolated;
 pub mod library;
 pub mod objects;

@@ -4,6 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "the whole program is tests")]
 
 mod fixture;
+mod healing;
+mod keys;
 
-hsm_backends::conformance_tests!(crate::fixture::Nitro::new());
-hsm_backends::conformance_admin_tests!(crate::fixture::Nitro::new());
+mod suite {
+    hsm_backends::conformance_tests!(crate::fixture::Nitro::new());
+    hsm_backends::conformance_admin_tests!(crate::fixture::Nitro::new());
+}
