@@ -5,6 +5,7 @@
 //! the HSM. Objects that are in the HSM already are seen beside these. Nothing is loaded or asked before the first call.
 
 mod admin;
+mod certificates;
 mod device;
 mod exit;
 mod foreign;
@@ -28,6 +29,7 @@ use crate::{
     Admin, Attributes, Change, Description, KeyStore, Objects, Pin, PinState, Record, RecordId, Role,
     SealedBy, StoreError, Vault, sealed::SealedStore,
 };
+use certificates::Certificates;
 use device::{Device, LoggedIn};
 use foreign::ForeignObjects;
 use keeper::HsmKeeper;
@@ -239,7 +241,10 @@ impl Objects for Public {
         if !self.is_begun()? {
             adopt(&self.sealed, &token(&self.device)?)?;
         }
-        vault::commit(self.sealed.public(), &self.foreign, changes, |id| self.sealed.keeper().open_key(id))
+        let certificates = Certificates::of(&changes, self.sealed.public(), false);
+        vault::commit(self.sealed.public(), &self.foreign, changes, |id| self.sealed.keeper().open_key(id))?;
+        certificates.follow(&self.device);
+        Ok(())
     }
 }
 

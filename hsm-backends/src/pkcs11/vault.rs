@@ -4,7 +4,13 @@ use std::{any::Any, cell::OnceCell, collections::HashSet, sync::Arc};
 
 use cryptoki_sys as ck;
 
-use super::{device::Device, foreign::ForeignObjects, keeper::HsmKeeper, native::NativeKey};
+use super::{
+    certificates::{Certificates, is_certificate},
+    device::Device,
+    foreign::ForeignObjects,
+    keeper::HsmKeeper,
+    native::NativeKey,
+};
 use crate::{
     Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, Pin, PrivateKey, Record, RecordId, Role,
     SecretKey, StoreError, Value, Vault, keys::may_leave, sealed::SealedVault,
@@ -100,7 +106,11 @@ impl Objects for Pkcs11Vault {
             }
         }
         let key_of = |id| keeper.open_key(id).or_else(|| self.sealed().private_key(id).ok());
-        commit(self.sealed(), &self.foreign, changes, key_of)
+        let create = self.role == Role::User && !self.pass_through.mechanisms.is_empty();
+        let certificates = Certificates::of(&changes, self.sealed(), create);
+        commit(self.sealed(), &self.foreign, changes, key_of)?;
+        certificates.follow(&self.device);
+        Ok(())
     }
 }
 
@@ -176,7 +186,7 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// The keys that have records, by which those of the HSM are told that need no other.
+/// The keys and certificates that have records, by which those of the HSM are told that need no other.
 #[derive(Debug, Default)]
 struct Claims {
     public_keys: HashSet<Vec<u8>>,
@@ -184,17 +194,22 @@ struct Claims {
     names: HashSet<(Vec<u8>, Vec<u8>)>,
     /// Label and id of all keys with a secret, for those of the HSM whose public half is gone.
     secret: HashSet<(Vec<u8>, Vec<u8>)>,
+    certificates: HashSet<Vec<u8>>,
 }
 
 impl Claims {
     fn read(sealed: &dyn Objects) -> Result<Self, StoreError> {
         let mut claims = Self::default();
-        for class in [ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY] {
+        for class in [ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY, ck::CKO_CERTIFICATE] {
             for id in sealed.find(&[(ck::CKA_CLASS, Value::Ulong(class))].into_iter().collect())? {
                 let record = match sealed.read(id) {
                     Err(StoreError::NotFound) => continue,
                     read => read?,
                 };
+                if is_certificate(&record.attributes) {
+                    claims.certificates.extend(record.attributes.bytes(ck::CKA_VALUE).map(<[u8]>::to_vec));
+                    continue;
+                }
                 if record.has_secret {
                     claims.secret.insert(names(&record.attributes));
                 }
@@ -209,6 +224,9 @@ impl Claims {
     }
 
     fn has(&self, attributes: &Attributes) -> bool {
+        if is_certificate(attributes) {
+            return attributes.bytes(ck::CKA_VALUE).is_some_and(|value| self.certificates.contains(value));
+        }
         let (label, id) = names(attributes);
         // A key in the HSM has a CKA_ID even where its record has none.
         let named = |names: &HashSet<_>| {

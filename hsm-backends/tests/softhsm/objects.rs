@@ -9,7 +9,7 @@ use cryptoki::{
     types::AuthPin,
 };
 use cryptoki_sys as ck;
-use hsm_backends::{Attributes, Change, KeySpec, StoreError, Value, conformance::Fixture};
+use hsm_backends::{Attributes, Change, KeySpec, RecordId, StoreError, Value, conformance::Fixture};
 
 use super::{
     SoftHsm,
@@ -176,4 +176,50 @@ fn of_ed25519_softhsm_has_one_form() {
     ] {
         assert_eq!(key.sign(Signing::Ed25519(input)).unwrap_err(), StoreError::Unsupported);
     }
+}
+
+#[test]
+fn a_certificate_is_in_the_hsm_as_well() {
+    let hsm = SoftHsm::passing_through();
+    let store = hsm.open();
+    let vault = store.unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
+    let (library, session) = elsewhere(&hsm);
+    let certificate = |label: &str| -> Attributes {
+        let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
+        let all = [
+            (ck::CKA_CLASS, Value::Ulong(ck::CKO_CERTIFICATE)),
+            (ck::CKA_CERTIFICATE_TYPE, Value::Ulong(ck::CKC_X_509)),
+            (ck::CKA_PRIVATE, Value::Bool(false)),
+            (ck::CKA_LABEL, bytes(label.as_bytes())),
+            (ck::CKA_ID, bytes(b"7")),
+            (ck::CKA_SUBJECT, bytes(&[0x30, 0])),
+            (ck::CKA_VALUE, bytes(&[0x30, 3, 1, 2, 3])),
+        ];
+        all.into_iter().collect()
+    };
+    let there = |label: &str| labels(&session).contains(&(ObjectClass::CERTIFICATE, label.to_owned()));
+    let id = RecordId::random().unwrap();
+    vault.commit(vec![Change::Create { id, attributes: certificate("first"), secret: None }]).unwrap();
+    assert!(there("first"));
+    assert_eq!(vault.find(&Attributes::new()).unwrap(), [id], "and it is shown once");
+    let update = |version, label| vec![Change::Update { id, version, attributes: certificate(label) }];
+    vault.commit(update(1, "second")).unwrap();
+    assert!(there("second") && !there("first"));
+    assert_eq!(vault.find(&Attributes::new()).unwrap(), [id]);
+    // Whoever is not logged in may destroy what is public.
+    store.public().commit(vec![Change::Destroy { id }]).unwrap();
+    assert!(!there("second"));
+    assert_eq!(vault.find(&Attributes::new()).unwrap(), []);
+    drop(session);
+    std::mem::forget(library);
+    // Where nothing may be in the HSM, nothing is.
+    let hsm = SoftHsm::sealing();
+    let store = hsm.open();
+    let vault = store.unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
+    let (library, session) = elsewhere(&hsm);
+    vault.commit(vec![Change::Create { id, attributes: certificate("sealed"), secret: None }]).unwrap();
+    assert_eq!(vault.find(&Attributes::new()).unwrap(), [id]);
+    assert!(!labels(&session).iter().any(|(class, _)| *class == ObjectClass::CERTIFICATE));
+    drop(session);
+    std::mem::forget(library);
 }

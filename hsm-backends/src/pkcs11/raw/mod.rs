@@ -276,6 +276,18 @@ impl Raw {
         ok(call!(self, C_SetAttributeValue(session, object, raw.as_mut_ptr(), raw.len() as ck::CK_ULONG)))
     }
 
+    pub(super) fn create(
+        &self,
+        session: ck::CK_SESSION_HANDLE,
+        template: &Template,
+    ) -> Result<ck::CK_OBJECT_HANDLE, Rv> {
+        let mut raw = attributes(template);
+        let count = raw.len() as ck::CK_ULONG;
+        let mut object = 0;
+        ok(call!(self, C_CreateObject(session, raw.as_mut_ptr(), count, &raw mut object)))?;
+        Ok(object)
+    }
+
     pub(super) fn destroy(
         &self,
         session: ck::CK_SESSION_HANDLE,
