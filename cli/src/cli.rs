@@ -17,7 +17,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done; the answer is yes
   1  the answer is no: a signature or attestation is not valid, doctor found something broken,
-     migrate left something behind
+     migrate could not move or use everything
   2  the command line is wrong
   3  a PIN is missing, wrong, locked or refused
   4  there is no such token, key or slot

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::commands::migrate::SofthsmArgs;
+use crate::commands::migrate::{SofthsmArgs, open_library};
 use crate::configuration::{Configuration, StoreArgs};
 use crate::error::{Error, Result};
 use crate::module::Module;
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &SofthsmArgs, global: &Global) -> Result<Outcome> {
     let library = args.library()?;
     let library = std::path::absolute(&library).map_err(|error| Error::io("find", &library, &error))?;
     let choice = Choice { token: Some(args.from.clone()), key_uri: None };
-    let source = Token::choose(&Module::open(&library)?, &choice)?;
+    let source = Token::choose(&open_library(&library)?, &choice)?;
     let known = slot(&global.load(None)?, &source)?;
     // Taken out again on an error below.
     let added = match &known {
@@ -66,7 +66,7 @@ fn check(args: &SofthsmArgs, global: &Global, library: &Path, slot: &Token) -> R
         SlotCan::of(&OpenToken::open(&module, slot.clone(), false)?)?
     };
     let begun = {
-        let softhsm = Module::open(library)?;
+        let softhsm = open_library(library)?;
         Adoption::begin(&mut args.open_source(&softhsm)?, &can)?
     };
     let signed = {
@@ -75,7 +75,7 @@ fn check(args: &SofthsmArgs, global: &Global, library: &Path, slot: &Token) -> R
         open.login(args.to_pin_source.as_ref().or(args.from_pin_source.as_ref()))?;
         begun.through(&mut open)?
     };
-    let softhsm = Module::open(library)?;
+    let softhsm = open_library(library)?;
     Ok(signed.end(&mut args.open_source(&softhsm)?))
 }
 

@@ -134,7 +134,7 @@ impl ImportArgs {
 }
 
 /// A token that refuses a short RSA key has many codes for it, and none names the size.
-fn too_small(error: Error, algorithm: Algorithm) -> Error {
+pub(crate) fn too_small(error: Error, algorithm: Algorithm) -> Error {
     match algorithm {
         Algorithm::Rsa(bits) if bits < LEAST_RSA => error
             .meaning(format!("the token does not take an RSA key of {bits} bits"))

@@ -11,8 +11,9 @@ use crate::module::Module;
 use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::{clean, show};
 use crate::pin::PinSource;
-use crate::token::{OpenToken, Token};
+use crate::token::{OpenToken, Token, parse_uri};
 use crate::transfer::{Fate, Item, Transfer, listing};
+use crate::uri::Uri;
 
 /// Where distributions put SoftHSM's library.
 const SOFTHSM: [&str; 5] = [
@@ -72,12 +73,12 @@ impl SofthsmArgs {
     fn run(self, global: &Global) -> Result<Outcome> {
         // SoftHSM first, and so finalised last: Trellis's module may be using it as well.
         let library = self.library()?;
-        let softhsm = Module::open(&library)?;
+        let softhsm = open_library(&library)?;
         let target = TokenArgs { token: self.to.clone(), pin_source: self.to_pin_source.clone() };
         let module = target.load(global, None)?;
         let mut from = self.open_source(&softhsm)?;
         let mut to = OpenToken::open(&module, Token::choose(&module, &target.choice(None))?, true)?;
-        if from.token.info.serial_number() == to.token.info.serial_number() && module.is_at(&library) {
+        if from.token.info.serial_number() == to.token.info.serial_number() {
             return Err(Error::usage("source and target are one token").remedy("name another one with --to"));
         }
         to.login(target.source(None)?.as_ref())?;
@@ -115,14 +116,16 @@ impl SofthsmArgs {
     }
 
     pub(crate) fn library(&self) -> Result<PathBuf> {
-        if let Some(path) = &self.from_module {
-            return match path.is_file() {
-                true => Ok(path.clone()),
-                false => {
-                    Err(Error::module(format!("there is no module at {} (--from-module)", path.display()))
-                        .remedy("check the path"))
-                }
-            };
+        let of_uri = match Uri::is_uri(&self.from) {
+            true => parse_uri(&self.from)?.module_path.map(PathBuf::from),
+            false => None,
+        };
+        if let Some(path) = self.from_module.clone().or(of_uri) {
+            if path.is_file() {
+                return Ok(path);
+            }
+            let message = format!("there is no module at {} for --from", path.display());
+            return Err(Error::module(message).remedy("check the path"));
         }
         let multiarch = format!("/usr/lib/{}-linux-gnu/softhsm/libsofthsm2.so", std::env::consts::ARCH);
         let known = SOFTHSM.iter().copied().chain([multiarch.as_str()]).map(Path::new);
@@ -131,4 +134,16 @@ impl SofthsmArgs {
                 .remedy("name it with --from-module PATH/libsofthsm2.so")
         })
     }
+}
+
+/// SoftHSM does not say what is wrong with its configuration.
+pub(crate) fn open_library(path: &Path) -> Result<Module> {
+    Module::open(path).map_err(|error| {
+        let error = error.while_doing("SoftHSM's library");
+        if error.is_of_pkcs11() {
+            error.remedy("check SOFTHSM2_CONF, and that the folder of its directories.tokendir is there")
+        } else {
+            error
+        }
+    })
 }

@@ -1,6 +1,8 @@
 //! `trellis key move`: a key from one token of the module to another. The source is deleted only after the copy has been
 //! proven, so that a run that is killed leaves the key in one place at least, and the next run finishes.
 
+use std::path::Path;
+
 use clap::Args;
 use cryptoki::object::{Attribute, ObjectClass};
 use serde_json::json;
@@ -8,12 +10,13 @@ use serde_json::json;
 use crate::commands::key::one_entry;
 use crate::entry::Entry;
 use crate::error::{Error, Result, While};
-use crate::object::{KeyName, Object, class_name};
+use crate::object::{CLASSES, KeyName, Object, class_name};
 use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::{clean, show};
 use crate::pin::PinSource;
-use crate::token::{OpenToken, Token};
+use crate::token::{OpenToken, Token, parse_uri};
 use crate::transfer::{Halves, Item, Transfer, are_halves, listing};
+use crate::uri::Uri;
 
 #[derive(Debug, Args)]
 pub(crate) struct MoveArgs {
@@ -40,10 +43,22 @@ impl MoveArgs {
         let name = KeyName::parse(&self.key)?;
         let module = self.token.load(global, Some(&name))?;
         let from = Token::choose(&module, &self.token.choice(Some(&name)))?;
+        if Uri::is_uri(&self.to)
+            && let Some(path) = parse_uri(&self.to)?.module_path
+            && !module.is_at(Path::new(&path))
+        {
+            return Err(Error::usage("both tokens must be of one module, and --to names another")
+                .remedy("a key of SoftHSM's comes into Trellis by `trellis migrate softhsm`"));
+        }
         let target = TokenArgs { token: Some(self.to.clone()), pin_source: self.to_pin_source.clone() };
         let to = Token::choose(&module, &target.choice(None))?;
-        if from.slot == to.slot {
-            return Err(Error::usage(format!("the key is in token `{}` already", clean(to.info.label()))));
+        // Two slots may show one token, and there the deletion at the end would be of the only key.
+        if from.slot == to.slot || from.info.serial_number() == to.info.serial_number() {
+            return Err(Error::usage(format!(
+                "source and target are one token, `{}`",
+                clean(to.info.label())
+            ))
+            .remedy("name another one with --to"));
         }
         let mut from = OpenToken::open(&module, from, !self.copy)?;
         from.login(self.token.source(Some(&name))?.as_ref())?;
@@ -76,15 +91,17 @@ impl MoveArgs {
     fn entry(&self, from: &OpenToken, name: &KeyName) -> Result<Entry> {
         let mut entry = one_entry(from, name)?;
         let id = entry.objects[0].id().to_vec();
-        entry.objects.retain(|object| object.class != ObjectClass::CERTIFICATE || self.with_certificates);
-        if self.with_certificates && !id.is_empty() {
-            let of_id = [Attribute::Class(ObjectClass::CERTIFICATE), Attribute::Id(id)];
-            for handle in from.session().find_objects(&of_id)? {
+        // All of one CKA_ID, whatever their labels.
+        for class in CLASSES.into_iter().filter(|_| !id.is_empty()) {
+            for handle in
+                from.session().find_objects(&[Attribute::Class(class), Attribute::Id(id.clone())])?
+            {
                 if !entry.objects.iter().any(|object| object.handle == handle) {
-                    entry.objects.push(Object::read(from.session(), handle, ObjectClass::CERTIFICATE)?);
+                    entry.objects.push(Object::read(from.session(), handle, class)?);
                 }
             }
         }
+        entry.objects.retain(|object| object.class != ObjectClass::CERTIFICATE || self.with_certificates);
         if entry.objects.is_empty() {
             return Err(Error::not_found(format!("`{name}` names only certificates"))
                 .remedy("add --with-certificates"));

@@ -39,12 +39,12 @@ pub(super) struct SessionKey {
 }
 
 impl SessionKey {
-    /// Puts one into the token; `None` when the token does not wrap with AES.
-    pub(super) fn new(open: &OpenToken) -> Result<Option<Self>> {
+    /// Puts one into the token.
+    pub(super) fn new(open: &OpenToken) -> Result<Self> {
         let offered = open.abilities()?.mechanisms;
         let ways: Vec<_> = WAYS.into_iter().filter(|way| offered.contains(way)).collect();
         if ways.is_empty() {
-            return Ok(None);
+            return Err(Error::unsupported("it does not wrap keys with AES (CKM_AES_KEY_WRAP_PAD)"));
         }
         let mut bytes = Zeroizing::new([0; KEK]);
         fill_random(&mut bytes[..])?;
@@ -64,7 +64,7 @@ impl SessionKey {
         ]);
         let handle = open.session().create_object(template.attributes());
         let handle = handle.while_doing("making a wrapping key for this session")?;
-        Ok(Some(Self { handle, bytes, ways }))
+        Ok(Self { handle, bytes, ways })
     }
 
     /// The bytes of a sensitive key, perhaps with zeros after them.
@@ -79,7 +79,7 @@ impl SessionKey {
                 Err(error) => refusal = refusal.or(Some(error)),
             }
         }
-        Err(refusal.unwrap_or_else(no_way))
+        Err(refusal.unwrap_or_else(|| Error::module("there is no way to wrap")))
     }
 }
 
@@ -98,14 +98,14 @@ fn unwrap(kek: &[u8; KEK], wrapped: &[u8]) -> Result<Secret> {
 /// The private half of a pair.
 pub(super) fn private_key(
     open: &OpenToken,
-    kek: Option<&SessionKey>,
+    kek: &Result<SessionKey>,
     key: &Object,
     algorithm: Algorithm,
 ) -> Result<Exported> {
     if let Some(exported) = readable_private(open, key, algorithm)? {
         return Ok(exported);
     }
-    let wrapped = kek.ok_or_else(no_way)?.wrap(open, key.handle)?;
+    let wrapped = kek.as_ref().map_err(no_way)?.wrap(open, key.handle)?;
     let exported = PrivateKey::from_pkcs8(der_only(wrapped.bytes())?)?;
     if exported.algorithm != algorithm {
         return Err(Error::module(format!("the token wrapped an {} key", exported.algorithm)));
@@ -116,7 +116,7 @@ pub(super) fn private_key(
 /// A secret key, whatever its type.
 pub(super) fn secret_key(
     open: &OpenToken,
-    kek: Option<&SessionKey>,
+    kek: &Result<SessionKey>,
     key: &Object,
     kind: KeyType,
 ) -> Result<Exported> {
@@ -131,21 +131,21 @@ pub(super) fn secret_key(
 
 /// Whether two secret keys have one value.
 pub(super) fn same_value(
-    ours: (&OpenToken, Option<&SessionKey>, &Object),
-    theirs: (&OpenToken, Option<&SessionKey>, &Object),
+    ours: (&OpenToken, &Result<SessionKey>, &Object),
+    theirs: (&OpenToken, &Result<SessionKey>, &Object),
 ) -> Result<bool> {
     let ours = secret_value(ours.0, ours.1, ours.2)?;
     let theirs = secret_value(theirs.0, theirs.1, theirs.2)?;
     Ok(verify_slices_are_equal(ours.bytes(), theirs.bytes()).is_ok())
 }
 
-fn secret_value(open: &OpenToken, kek: Option<&SessionKey>, key: &Object) -> Result<Secret> {
+fn secret_value(open: &OpenToken, kek: &Result<SessionKey>, key: &Object) -> Result<Secret> {
     if readable(key)
         && let Some(value) = value_of(open, key.handle)?
     {
         return Ok(value);
     }
-    let wrapped = kek.ok_or_else(no_way)?.wrap(open, key.handle)?;
+    let wrapped = kek.as_ref().map_err(no_way)?.wrap(open, key.handle)?;
     let bytes = wrapped.bytes();
     let length = key.value_len().unwrap_or(bytes.len());
     if bytes.len() < length || bytes[length..].iter().any(|byte| *byte != 0) {
@@ -219,10 +219,11 @@ fn der_only(bytes: &[u8]) -> Result<&[u8]> {
     first.map_err(|_| Error::module("the token wrapped the private key in another form than PKCS#8"))
 }
 
-fn no_way() -> Error {
-    Error::unsupported(
-        "the key is sensitive, and the source does not wrap keys with AES (CKM_AES_KEY_WRAP_PAD)",
-    )
+fn no_way(error: &Error) -> Error {
+    Error::unsupported(format!(
+        "the key is sensitive, and its token gives out no such key: {}",
+        error.cause()
+    ))
 }
 
 #[cfg(test)]

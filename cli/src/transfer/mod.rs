@@ -7,17 +7,19 @@ mod adoption;
 mod export;
 mod item;
 mod proof;
+mod repeatable;
 mod travel;
 
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 
 pub(crate) use self::adoption::{Adoption, SlotCan};
 use self::export::{Exported, SessionKey};
 use self::item::Good;
 pub(crate) use self::item::{Fate, Item, listing};
-use self::proof::{Can, Pair, Repeatable, Way};
+use self::proof::{Can, Pair, Way};
+use self::repeatable::Repeatable;
 use self::travel::Travel;
-use crate::commands::import::create_public;
+use crate::commands::import::{create_public, too_small};
 use crate::encoding::hex;
 use crate::error::{Error, Result, While};
 use crate::exit::Exit;
@@ -26,14 +28,18 @@ use crate::operation::Key;
 use crate::public_key::PublicKey;
 use crate::token::OpenToken;
 
+/// What to do about a key that cannot leave its token.
+const STAYS: &str =
+    "make a new key in the target; or use SoftHSM's where it is: `trellis migrate softhsm --adopt`";
+
 /// Two tokens, and what is needed between them.
 pub(crate) struct Transfer<'t, 'f, 'm> {
     from: &'t mut OpenToken<'f>,
     to: &'t mut OpenToken<'m>,
     from_can: Can,
     to_can: Can,
-    /// Wraps keys of the source; `None` where it does not wrap with AES.
-    wrapping: Option<SessionKey>,
+    /// Wraps keys of the source, where it takes one.
+    wrapping: Result<SessionKey>,
 }
 
 /// What belongs to a private key.
@@ -48,7 +54,7 @@ impl<'t, 'f, 'm> Transfer<'t, 'f, 'm> {
     pub(crate) fn new(from: &'t mut OpenToken<'f>, to: &'t mut OpenToken<'m>) -> Result<Self> {
         let from_can = Can::of(from).while_doing("the source")?;
         let to_can = Can::of(to).while_doing("the target")?;
-        let wrapping = SessionKey::new(from).while_doing("the source")?;
+        let wrapping = SessionKey::new(from);
         Ok(Self { from, to, from_can, to_can, wrapping })
     }
 
@@ -119,11 +125,11 @@ impl<'t, 'f, 'm> Transfer<'t, 'f, 'm> {
                 (object.handle, None)
             }
             None => {
-                let wrapping = self.wrapping.as_ref();
-                let exported = export::private_key(self.from, wrapping, private, algorithm);
+                let exported = export::private_key(self.from, &self.wrapping, private, algorithm);
                 let Exported { template, public } =
                     exported.map_err(not_wrapped).while_doing("out of the source")?;
-                (self.create(template, &travel)?, public)
+                let copy = self.create(template, &travel).map_err(|error| too_small(error, algorithm))?;
+                (copy, public)
             }
         };
         let mut made = existing.is_none().then_some(copy).into_iter().collect::<Vec<_>>();
@@ -140,7 +146,9 @@ impl<'t, 'f, 'm> Transfer<'t, 'f, 'm> {
             Ok(public_was_there) => {
                 let was_there = existing.is_some();
                 let proof = Some(way.word());
-                let good = Good { was_there, proof, notes: travel.notes };
+                let mut notes = travel.notes.clone();
+                notes.extend(proof::lost_uses(&travel, algorithm, &self.from_can, &self.to_can));
+                let good = Good { was_there, proof, notes };
                 Ok((good, Good { was_there: public_was_there, ..Good::default() }))
             }
             Err(error) => Err(self.take_back(&made, error)),
@@ -227,7 +235,7 @@ impl<'t, 'f, 'm> Transfer<'t, 'f, 'm> {
             }
         }
         refuse_fixed(object, &travel)?;
-        let exported = export::secret_key(self.from, self.wrapping.as_ref(), object, kind);
+        let exported = export::secret_key(self.from, &self.wrapping, object, kind).map_err(not_wrapped);
         let copy = self.create(exported.while_doing("out of the source")?.template, &travel)?;
         let same = Object::read(self.to.session(), copy, object.class)
             .and_then(|copy| self.same_secret(object, &copy, way));
@@ -243,8 +251,8 @@ impl<'t, 'f, 'm> Transfer<'t, 'f, 'm> {
             return way.same((self.from, ours.handle), (self.to, theirs.handle));
         }
         // A key that nothing can be done with on both sides is taken out of both and compared.
-        let wrapping = SessionKey::new(self.to)?;
-        export::same_value((self.from, self.wrapping.as_ref(), ours), (self.to, wrapping.as_ref(), theirs))
+        let wrapping = SessionKey::new(self.to);
+        export::same_value((self.from, &self.wrapping, ours), (self.to, &wrapping, theirs))
     }
 
     fn public(&mut self, object: &Object) -> Result<Good> {
@@ -364,13 +372,17 @@ fn not_wrapped(mut error: Error) -> Error {
     }
     error.exit = Exit::Unsupported;
     error
-        .meaning("the key is sensitive, and its token does not wrap this key or keys of its kind (SoftHSM: Ed25519)")
-        .remedy("make a new key in the target; or leave it where it is: `trellis migrate softhsm --adopt`")
+        .meaning(
+            "the key is sensitive, and its token does not wrap a key of this kind or with these restrictions",
+        )
+        .remedy(STAYS)
 }
 
 fn of_unknown_kind(object: &Object) -> Error {
-    let kind = object.algorithm_name();
-    Error::unsupported(format!("the command does not know keys of this kind ({kind})"))
+    Error::unsupported(match object.key_type() {
+        Some(KeyType::EC | KeyType::EC_EDWARDS) => "the command does not know keys on this curve".into(),
+        _ => format!("the command does not know keys of this kind ({})", object.algorithm_name()),
+    })
 }
 
 fn taken(travel: &Travel) -> Error {

@@ -39,7 +39,7 @@ impl Can {
     }
 
     /// What is left of it for a key.
-    fn with(&self, key: &Travel) -> Self {
+    pub(super) fn with(&self, key: &Travel) -> Self {
         let mut left = self.clone();
         left.abilities.mechanisms = key.allowed(&self.abilities.mechanisms);
         // No key is used to hash.
@@ -114,6 +114,22 @@ impl Way {
             Self::Agree => "agreement",
         }
     }
+}
+
+/// What the key may do, and does in the source, and the target has no mechanism for.
+pub(super) fn lost_uses(key: &Travel, algorithm: Algorithm, from: &Can, to: &Can) -> Vec<String> {
+    let decrypts =
+        |can: &Can| can.does(CKM_RSA_PKCS_OAEP, CKF_DECRYPT) || can.does(CKM_RSA_PKCS, CKF_DECRYPT);
+    let agrees = |can: &Can| can.does(CKM_ECDH1_DERIVE, CKF_DERIVE);
+    let (is_rsa, is_ec) = (matches!(algorithm, Algorithm::Rsa(_)), matches!(algorithm, Algorithm::Ecdsa(_)));
+    let mut lost = Vec::new();
+    if is_rsa && key.is(&Attribute::Decrypt(true)) && decrypts(from) && !decrypts(to) {
+        lost.push("the target does not decrypt with RSA, as the source does with this key".to_owned());
+    }
+    if is_ec && key.is(&Attribute::Derive(true)) && agrees(from) && !agrees(to) {
+        lost.push("the target has no key agreement (ECDH), as the source has with this key".to_owned());
+    }
+    lost
 }
 
 /// One half of a comparison: a private key and, where the token has it, the public key object that stands beside it.
@@ -268,7 +284,7 @@ fn schemes(algorithm: Algorithm) -> Vec<Scheme> {
     schemes
 }
 
-fn challenge() -> Result<Vec<u8>> {
+pub(super) fn challenge() -> Result<Vec<u8>> {
     let mut challenge = vec![0; CHALLENGE];
     fill_random(&mut challenge)?;
     Ok(challenge)
@@ -306,86 +322,5 @@ fn agree(open: &OpenToken, key: ObjectHandle, peer: &[u8]) -> Result<Zeroizing<V
     match object::attributes(open.session(), derived, &[AttributeType::Value])?.pop() {
         Some(Attribute::Value(value)) => Ok(Zeroizing::new(value)),
         _ => Err(Error::module("the token does not show a secret that is not sensitive")),
-    }
-}
-
-/// Something that a secret key does the same way each time.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Repeatable {
-    Mac(CK_MECHANISM_TYPE),
-    Encrypt,
-    Decrypt,
-}
-
-impl Repeatable {
-    /// What both tokens do with the key; `None` when there is nothing.
-    pub(super) fn choose(
-        key: &Travel,
-        kind: KeyType,
-        length: Option<usize>,
-        from: &Can,
-        to: &Can,
-    ) -> Option<Self> {
-        let (from, to) = (from.with(key), to.with(key));
-        let both = |mechanism, what| from.does(mechanism, what) && to.does(mechanism, what);
-        // Many tokens take no HMAC key that is shorter than the hash.
-        let (mac, least) = match CK_KEY_TYPE::from(kind) {
-            CKK_AES => (CKM_AES_CMAC, 0),
-            CKK_SHA_1_HMAC => (CKM_SHA_1_HMAC, 20),
-            CKK_SHA384_HMAC => (CKM_SHA384_HMAC, 48),
-            CKK_SHA512_HMAC => (CKM_SHA512_HMAC, 64),
-            _ => (CKM_SHA256_HMAC, 32),
-        };
-        let is_aes = kind == KeyType::AES;
-        if is_aes && key.is(&Attribute::Encrypt(true)) && both(CKM_AES_CBC, CKF_ENCRYPT) {
-            return Some(Self::Encrypt);
-        }
-        if is_aes && key.is(&Attribute::Decrypt(true)) && both(CKM_AES_CBC, CKF_DECRYPT) {
-            return Some(Self::Decrypt);
-        }
-        let long_enough = length.is_some_and(|length| length >= least);
-        (long_enough && key.is(&Attribute::Sign(true)) && both(mac, CKF_SIGN)).then_some(Self::Mac(mac))
-    }
-
-    /// The word for it in reports.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Mac(_) => "mac",
-            Self::Encrypt => "encryption",
-            Self::Decrypt => "decryption",
-        }
-    }
-
-    fn of(self, open: &OpenToken, key: ObjectHandle, asked: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        let session = open.session();
-        let cbc = Mechanism::AesCbc([0x5a; 16]);
-        let answer = match self {
-            Self::Mac(code) => session.sign(&mac(code), key, asked)?,
-            Self::Encrypt => session.encrypt(&cbc, key, asked)?,
-            Self::Decrypt => session.decrypt(&cbc, key, asked)?,
-        };
-        Ok(Zeroizing::new(answer))
-    }
-
-    /// Whether both keys answer a challenge with the same bytes.
-    pub(super) fn same(
-        self,
-        from: (&OpenToken, ObjectHandle),
-        to: (&OpenToken, ObjectHandle),
-    ) -> Result<bool> {
-        let asked = challenge()?;
-        let ours = self.of(from.0, from.1, &asked).while_doing("the source")?;
-        let theirs = self.of(to.0, to.1, &asked).while_doing("the target")?;
-        Ok(verify_slices_are_equal(&ours, &theirs).is_ok())
-    }
-}
-
-fn mac(code: CK_MECHANISM_TYPE) -> Mechanism<'static> {
-    match code {
-        CKM_AES_CMAC => Mechanism::AesCMac,
-        CKM_SHA_1_HMAC => Mechanism::Sha1Hmac,
-        CKM_SHA384_HMAC => Mechanism::Sha384Hmac,
-        CKM_SHA512_HMAC => Mechanism::Sha512Hmac,
-        _ => Mechanism::Sha256Hmac,
     }
 }

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
-use cryptoki::mechanism::Mechanism;
-use cryptoki::object::Attribute;
-use cryptoki::session::UserType;
-use cryptoki::types::{AuthPin, Ulong};
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::{AuthPin, Date, Ulong};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Kind, PIN, Run, SO_PIN};
+use crate::machine::is_documented;
 
 /// A bench with the empty SoftHSM token `old` and Trellis's token `new`.
 fn two_modules() -> Option<Bench> {
@@ -55,7 +56,9 @@ fn try_migrate(bench: &Bench, more: &[&str]) -> Run {
 }
 
 fn migrate(bench: &Bench, code: i32) -> Value {
-    try_migrate(bench, &["--to", "new", "--to-pin-source", "env:TEST_PIN"]).expect(code).json()
+    let report = try_migrate(bench, &["--to", "new", "--to-pin-source", "env:TEST_PIN"]).expect(code).json();
+    is_documented(&report);
+    report
 }
 
 /// Of each object, by class and label: the result and the proof.
@@ -184,11 +187,18 @@ fn all_that_may_leave_a_softhsm_token_is_moved_and_the_source_stays_as_it_was() 
         (&report["moved"], &report["already_there"], &report["not_moved"]),
         (&json!(14), &json!(0), &json!(6))
     );
-    for (label, why) in [("util", "CKA_EXTRACTABLE"), ("fixed", "CKA_EXTRACTABLE"), ("ed", "does not wrap")] {
+    for (label, why) in [
+        ("util", "CKA_EXTRACTABLE"),
+        ("fixed", "CKA_EXTRACTABLE"),
+        ("ed", "does not wrap a key of this kind"),
+    ] {
         let reason = of(&report, "private", label)["reason"].as_str().unwrap();
         assert!(reason.contains(why), "{label}: {reason}");
         assert!(of(&report, "private", label)["remedy"].as_str().unwrap().contains("--adopt"));
     }
+
+    let notes = of(&report, "private", "rsa")["notes"].to_string();
+    assert!(notes.contains("does not decrypt"), "{notes}");
 
     // What is there now is the same keys, no weaker.
     let show = |key: &str| bench.user_json(&["key", "show", key]);
@@ -244,6 +254,31 @@ fn a_token_that_moves_whole_ends_with_zero() {
 }
 
 #[test]
+fn a_copy_without_proof_does_not_stay() {
+    let Some(bench) = two_modules() else { return };
+    let id = generate(&bench, "ecdsa-p256", "k", &["--extractable"])["id"].as_str().unwrap().to_owned();
+    // Somebody else's public key beside the private one.
+    bench.openssl(&[
+        "genpkey",
+        "-algorithm",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-out",
+        "other.pem",
+    ]);
+    bench.openssl(&["pkey", "-in", "other.pem", "-pubout", "-outform", "DER", "-out", "other.der"]);
+    let module = Bench::softhsm();
+    let delete = ["key", "delete", "pkcs11:object=k;type=public", "--module", module.to_str().unwrap()];
+    bench.user(&[&delete[..], &["--token", "old", "--yes"]].concat());
+    pkcs11_tool(&bench, &["--write-object", "other.der", "--type", "pubkey", "--label", "k", "--id", &id]);
+    let report = migrate(&bench, 1);
+    let reason = of(&report, "private", "k")["reason"].as_str().unwrap();
+    assert!(reason.contains("not its public half"), "{reason}");
+    assert_eq!(bench.user_json(&["key", "list"])["keys"], json!([]));
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let Some(bench) = two_modules() else { return };
     let to = ["--to", "new", "--to-pin-source", "env:TEST_PIN"];
@@ -254,22 +289,30 @@ fn what_is_not_there_is_named() {
     bench.run(&[&from[..], &to].concat()).expect(4).says("SoftHSM").says("`old`");
     let wrong = ["migrate", "softhsm", "--from", "old", "--from-pin-source", "env:TEST_WRONG_PIN"];
     bench.run(&[&wrong[..], &to].concat()).expect(3).says("token `old`");
+    bench.write("softhsm2.conf", "directories.tokendir = /nowhere\n");
+    try_migrate(&bench, &to).expect_failure().says("SOFTHSM2_CONF");
 }
 
-/// Runs twice: as the test, and in a process of its own with SoftHSM's configuration in its environment, where it makes
-/// keys that no tool makes.
+/// Keys that no tool makes, made and looked at by this test in processes of its own: SoftHSM finds its configuration in the
+/// environment alone.
 #[test]
-fn keys_that_are_not_sensitive_are_read_and_stay_so() {
-    const ROLE: &str = "TRELLIS_TEST_FILLS_SOFTHSM";
-    if std::env::var_os(ROLE).is_some() {
-        return make_keys_that_are_not_sensitive();
+fn what_is_not_sensitive_stays_so_and_what_is_limited_stays_limited() {
+    const ROLE: &str = "TRELLIS_TEST_ROLE";
+    match std::env::var(ROLE).as_deref() {
+        Ok("fill") => return fill(),
+        Ok("look") => return look(),
+        _ => {}
     }
     let Some(bench) = two_modules() else { return };
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    bench.environment(&mut child);
-    let test = "migrate::keys_that_are_not_sensitive_are_read_and_stay_so";
-    let filled = child.env(ROLE, "1").args(["--exact", test]).stdout(Stdio::null()).status().unwrap();
-    assert!(filled.success());
+    let play = |role: &str| {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        bench.environment(&mut child);
+        let test = "migrate::what_is_not_sensitive_stays_so_and_what_is_limited_stays_limited";
+        let output = child.env(ROLE, role).args(["--exact", test]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{role}: {said}");
+    };
+    play("fill");
     let before = files(&bench);
     let report = migrate(&bench, 1);
     assert!(files(&bench) == before);
@@ -278,6 +321,11 @@ fn keys_that_are_not_sensitive_are_read_and_stay_so() {
         let key = bench.user_json(&["key", "show", label]);
         assert_eq!((&key["sensitive"], &key["extractable"]), (&json!(false), &json!(true)), "{label}");
     }
+    assert_eq!(results(&report)["private limited"], "moved signature", "{report:#}");
+    play("look");
+    // SoftHSM does not show the dates of a private object.
+    let notes = of(&report, "private", "limited")["notes"].to_string();
+    assert!(notes.contains("CKA_START_DATE") && notes.contains("CKA_END_DATE"), "{notes}");
     // What the key may do is not widened, and what the target cannot do is said.
     let decrypts = of(&report, "private", "decrypts")["reason"].as_str().unwrap();
     assert!(decrypts.contains("does not decrypt with RSA"), "{decrypts}");
@@ -296,16 +344,47 @@ fn keys_that_are_not_sensitive_are_read_and_stay_so() {
     }
 }
 
-fn make_keys_that_are_not_sensitive() {
-    let pkcs11 = Pkcs11::new(Bench::softhsm()).unwrap();
+fn logged_in(module: impl AsRef<Path>) -> Session {
+    let pkcs11 = Pkcs11::new(module).unwrap();
     pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
     let slot = pkcs11.get_slots_with_initialized_token().unwrap()[0];
     let session = pkcs11.open_rw_session(slot).unwrap();
     session.login(UserType::User, Some(&AuthPin::from(PIN))).unwrap();
+    session
+}
+
+/// What may be done with the key `limited`.
+fn limits() -> [Attribute; 1] {
+    [Attribute::AllowedMechanisms(vec![MechanismType::ECDSA])]
+}
+
+/// When it may be used.
+fn dates() -> [Attribute; 2] {
+    let date = |year: &str| Date::new_from_str_slice(year, "01", "31").unwrap();
+    [Attribute::StartDate(date("2026")), Attribute::EndDate(date("2036"))]
+}
+
+fn look() {
+    let session = logged_in(std::env::var_os("TRELLIS_MODULE").unwrap());
+    let has = |class, wanted: &[Attribute]| {
+        let found = session.find_objects(&[Attribute::Class(class), Attribute::Label("limited".into())]);
+        let [key] = found.unwrap()[..] else { panic!("there is one") };
+        let kinds: Vec<_> = wanted.iter().map(Attribute::attribute_type).collect();
+        assert_eq!(session.get_attributes(key, &kinds).unwrap(), wanted);
+        key
+    };
+    has(ObjectClass::PUBLIC_KEY, &dates());
+    let key = has(ObjectClass::PRIVATE_KEY, &limits());
+    assert!(session.sign(&Mechanism::EcdsaSha256, key, b"message").is_err());
+    session.sign(&Mechanism::Ecdsa, key, &[7; 32]).unwrap();
+}
+
+fn fill() {
+    let session = logged_in(Bench::softhsm());
     let p256 = || Attribute::EcParams(vec![0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]);
     let ed25519 = || Attribute::EcParams(vec![0x06, 3, 0x2b, 0x65, 0x70]);
     let rsa = || Attribute::ModulusBits(Ulong::new(2048));
-    let make = |label: &str, mechanism, size, uses: [bool; 3]| {
+    let make = |label: &str, mechanism, size, uses: [bool; 3], more: &[Attribute]| {
         let name = [Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(label.into())];
         let [sign, decrypt, derive] = uses;
         let mut public = name.to_vec();
@@ -313,13 +392,19 @@ fn make_keys_that_are_not_sensitive() {
         let mut private = name.to_vec();
         private.extend([Attribute::Sensitive(false), Attribute::Extractable(true), Attribute::Private(true)]);
         private.extend([Attribute::Sign(sign), Attribute::Decrypt(decrypt), Attribute::Derive(derive)]);
+        private.extend_from_slice(more);
+        if !more.is_empty() {
+            public.extend(dates());
+            private.extend(dates());
+        }
         session.generate_key_pair(&mechanism, &public, &private).unwrap();
     };
-    make("rsa", Mechanism::RsaPkcsKeyPairGen, rsa(), [true, true, false]);
-    make("ec", Mechanism::EccKeyPairGen, p256(), [true, false, true]);
-    make("ed25519", Mechanism::EccEdwardsKeyPairGen, ed25519(), [true, false, false]);
-    make("decrypts", Mechanism::RsaPkcsKeyPairGen, rsa(), [false, true, false]);
-    make("agrees", Mechanism::EccKeyPairGen, p256(), [false, false, true]);
+    make("rsa", Mechanism::RsaPkcsKeyPairGen, rsa(), [true, true, false], &[]);
+    make("ec", Mechanism::EccKeyPairGen, p256(), [true, false, true], &[]);
+    make("ed25519", Mechanism::EccEdwardsKeyPairGen, ed25519(), [true, false, false], &[]);
+    make("limited", Mechanism::EccKeyPairGen, p256(), [true, false, false], &limits());
+    make("decrypts", Mechanism::RsaPkcsKeyPairGen, rsa(), [false, true, false], &[]);
+    make("agrees", Mechanism::EccKeyPairGen, p256(), [false, false, true], &[]);
 }
 
 /// Trellis in front of SoftHSM: the slot is added, every key is checked through it, and a second run finds it there.
@@ -335,6 +420,7 @@ fn an_adopted_token_is_used_through_a_slot_of_its_own() {
     assert_eq!(bench.read("trellis.toml"), slots);
     for added in [true, false] {
         let report = try_migrate(&bench, &["--adopt"]).expect(0).json();
+        is_documented(&report);
         assert_eq!((&report["added"], &report["slot_id"]), (&json!(added), &json!(3)));
         let results = results(&report);
         for label in ["ed", "ec"] {

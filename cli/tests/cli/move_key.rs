@@ -8,6 +8,7 @@ use fips204::traits::{KeyGen, SerDes, Verifier};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Kind, PIN, Run, WITH_PIN};
+use crate::machine::is_documented;
 
 const WITH_TO_PIN: [&str; 2] = ["--to-pin-source", "env:TEST_PIN"];
 
@@ -30,7 +31,9 @@ fn try_move(bench: &Bench, key: &str, from: &str, to: &str, more: &[&str]) -> Ru
 }
 
 fn moved(bench: &Bench, key: &str, from: &str, to: &str, more: &[&str]) -> Value {
-    try_move(bench, key, from, to, more).expect(0).json()
+    let report = try_move(bench, key, from, to, more).expect(0).json();
+    is_documented(&report);
+    report
 }
 
 fn show(bench: &Bench, key: &str, token: &str) -> Value {
@@ -100,7 +103,7 @@ fn a_pin_at_every_use_goes_with_the_key() {
     generate(&bench, "ecdsa-p384", "k", &["--context-login"]);
     if bench.kind == Kind::Trellis {
         // Trellis lets no such key out (decisions/0005).
-        try_move(&bench, "k", "a", "b", &[]).expect(7).says("does not wrap this key");
+        try_move(&bench, "k", "a", "b", &[]).expect(7).says("with these restrictions");
         assert!(keys(&bench, "b").is_empty());
         return;
     }
@@ -123,7 +126,7 @@ fn what_may_not_move_stays_and_says_why() {
     generate(&bench, "aes-128", "s", &["--id", "02"]);
     bench.user(&["key", "generate", "--token", "b", "-a", "aes-128", "-l", "other s", "--id", "02"]);
     try_move(&bench, "s", "a", "b", &[]).expect(6).says("another key with the id 02");
-    try_move(&bench, "k", "a", "a", &[]).expect(2).says("already");
+    try_move(&bench, "k", "a", "a", &[]).expect(2).says("one token");
     try_move(&bench, "k", "a", "nowhere", &[]).expect(4).says("`b`");
     try_move(&bench, "nobody", "a", "b", &[]).expect(4);
     let wrong = ["key", "move", "k", "--token", "a", "--to", "b", "--to-pin-source", "env:TEST_WRONG_PIN"];
@@ -236,7 +239,7 @@ fn ml_dsa_keys_move_between_stores_with_and_without_their_seeds() {
     bench.environment(&mut init);
     init.args(["--init-token", "--free", "--label", "hsm", "--pin", PIN, "--so-pin", "officer pin 1"]);
     assert!(init.stdout(Stdio::null()).status().unwrap().success());
-    bench.write("trellis.toml", hsm);
+    bench.write("trellis.toml", &hsm);
 
     let (public, private) = ml_dsa_65::KG::keygen_from_seed(&[7; 32]);
     let seed = bench.write("seed", [7; 32]);
@@ -261,4 +264,15 @@ fn ml_dsa_keys_move_between_stores_with_and_without_their_seeds() {
             assert!(public.verify(to.as_bytes(), &signature, &[]), "{label} in {to}");
         }
     }
+
+    // Two slots in front of one token of the HSM: the key would be deleted where it has just been "found".
+    moved(&bench, "seed", "a", "hsm", &[]);
+    let second = format!(
+        "[[slot]]\nbackend = \"pkcs11\"\npath = \"{}\"\nmodule-path = \"{}\"\n",
+        bench.arg("tokens/again"),
+        Bench::softhsm().display()
+    );
+    bench.write("trellis.toml", hsm + &second);
+    try_move(&bench, "seed", "pkcs11:slot-id=3", "pkcs11:slot-id=4", &[]).expect(2).says("one token");
+    assert_eq!(show(&bench, "seed", "pkcs11:slot-id=3")["algorithm"], "ml-dsa-65");
 }
