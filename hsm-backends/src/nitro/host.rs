@@ -86,7 +86,7 @@ impl Host {
         ])
     }
 
-    /// Whether what the enclave sealed is under the KMS key that the configuration names.
+    /// Whether what the enclave has sealed just now is under the KMS key that the configuration names.
     pub(super) fn check_kms_key(&self, key: &KmsKey) -> Result<(), StoreError> {
         match &self.kms_key {
             Some(named) if named != key => Err(self.device(&format!(

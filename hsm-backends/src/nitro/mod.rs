@@ -29,7 +29,7 @@ pub struct Options {
     pub directory: PathBuf,
     /// Where the host listens.
     pub host: Address,
-    /// The KMS key that the host must be using; any when absent.
+    /// The KMS key that the host must be using for new keys and PINs; any when absent.
     pub kms_key: Option<KmsKey>,
     /// Wrong PINs before the PIN is locked; 10 unless configured.
     pub pin_tries: u32,

@@ -147,17 +147,21 @@ fn a_key_that_may_leave_is_not_made_there() {
 }
 
 #[test]
-fn a_host_of_another_kms_key_is_not_used() {
+fn nothing_new_is_put_under_another_kms_key() {
     let token = Nitro::new();
     let with = |arn: &str| {
         let kms_key = Some(arn.to_owned().try_into().unwrap());
         hsm_backends::nitro::Options { kms_key, ..token.options("token") }
     };
-    let user = |options| {
+    let made = |arn: &str| {
         use hsm_backends::KeyStore;
-        NitroStore::new(options).unlock(Role::User, &token.user_pin()).map(drop)
+        let store = NitroStore::new(with(arn));
+        let vault = store.unlock(Role::User, &token.user_pin()).unwrap();
+        vault.generate(&ED25519).map(drop)
     };
-    user(with(test_stand::KMS_KEY)).unwrap();
-    let error = user(with("arn:aws:kms:eu-central-1:111122223333:key/other")).unwrap_err();
+    made(test_stand::KMS_KEY).unwrap();
+    // What is there already opens all the same: KMS keys are replaced by others.
+    let error = made("arn:aws:kms:eu-central-1:111122223333:key/other").unwrap_err();
     assert!(error.to_string().contains("correct kms-key"), "{error}");
+    assert_eq!(at_host(&token), [""; 0]);
 }

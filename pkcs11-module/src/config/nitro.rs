@@ -8,7 +8,7 @@ use hsm_backends::nitro::{Address, KmsKey};
 pub struct Nitro {
     /// Where the enclave's host listens.
     pub host: Address,
-    /// The KMS key that the host must be using; any when `None`.
+    /// The KMS key that the host must be using for new keys and PINs; any when `None`.
     pub kms_key: Option<KmsKey>,
 }
 

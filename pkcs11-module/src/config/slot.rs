@@ -54,7 +54,7 @@ pub(super) struct Lines {
     /// `host = "unix:/run/trellis/cosigner.sock"`, `"vsock://3:5006"` or `"tcp://127.0.0.1:5006"`: where the host of the
     /// enclave listens; `nitro` must have it.
     pub(super) host: Option<String>,
-    /// `kms-key = "arn:aws:kms:..."`: the KMS key that the host must be using; any when absent.
+    /// `kms-key = "arn:aws:kms:..."`: the KMS key that the host must be using for new keys and PINs; any when absent.
     pub(super) kms_key: Option<String>,
 }
 
