@@ -5,7 +5,7 @@ use std::{fs::OpenOptions, io::Write};
 use crate::backend;
 
 /// Backend, test and reason. Each is counted among those that could not run, by name.
-const EXEMPT: [(&str, &str, &str); 5] = [
+const EXEMPT: [(&str, &str, &str); 4] = [
     (
         "softhsm",
         "signatures::ed25519_with_context_and_prehashed",
@@ -20,11 +20,6 @@ const EXEMPT: [(&str, &str, &str); 5] = [
         "softhsm",
         "kill::nothing_is_lost_and_nothing_is_half_made",
         "SoftHSM writes its token's file at each login and each wrong PIN, and whoever is killed meanwhile leaves it torn",
-    ),
-    (
-        "softhsm",
-        "fork_depth::children_that_only_exit",
-        "exit(3) while threads are inside SoftHSM is a segmentation fault of SoftHSM's own",
     ),
     (
         "tpm",

@@ -25,6 +25,10 @@ use tokio::{
 /// How long requests may go on after SIGTERM: longer than any takes.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);
 
+/// For AWS' client, whose futures lie in each other: finding the credentials of an instance's role takes more than half a
+/// mebibyte without optimisation.
+const CLIENT_STACK: usize = 8 * 1024 * 1024;
+
 fn main() -> ExitCode {
     match run(Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,7 +41,8 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> Result<(), Box<dyn Error>> {
     // AWS' client needs it; everything else here is threads.
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime =
+        Builder::new_multi_thread().worker_threads(1).thread_stack_size(CLIENT_STACK).enable_all().build()?;
     // Before anything begins that a signal should not cut off.
     let mut signals = {
         let _context = runtime.enter();

@@ -14,6 +14,8 @@ use std::{
     sync::OnceLock,
 };
 
+pub use programs::build;
+
 use process::Process;
 use tempfile::TempDir;
 

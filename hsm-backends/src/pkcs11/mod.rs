@@ -6,6 +6,7 @@
 
 mod admin;
 mod device;
+mod exit;
 mod foreign;
 mod keeper;
 mod library;

@@ -19,6 +19,8 @@ use crate::{
 
 /// How long an operation may take: PIN changes make objects, for which a slow TPM needs a second each.
 const LIMIT_MS: u64 = 30_000;
+/// How long `trellis tpm show` may wait.
+const REPORT_MS: u64 = 5_000;
 /// How long C_GetTokenInfo may wait.
 const GLANCE_MS: u64 = 1_000;
 
@@ -244,7 +246,7 @@ impl Keeper for TpmKeeper {
     fn report(&self, role: Role, kept: &[u8]) -> Result<Vec<(&'static str, String)>, StoreError> {
         let row = Row::decode(kept)?;
         let request = self
-            .request(GLANCE_MS)
+            .request(REPORT_MS)
             .bytes(&row.anchor)
             .number(role_number(role).into())
             .bytes(&row.door)

@@ -163,6 +163,20 @@ fn away_and_back() {
     }
 }
 
+/// Connected to, and then nothing: as when another program keeps the TPM, or it hangs.
+#[test]
+fn a_tpm_that_says_nothing() {
+    let token = Sealed::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcti = format!("swtpm:host=127.0.0.1,port={}", silent.local_addr().unwrap().port());
+    let store = store(&token.records("token"), &tcti);
+    assert!(store.admission().unwrap().initialized);
+    assert_eq!(store.public().find(&Attributes::new()).unwrap(), []);
+    assert_eq!(store.description().unwrap().label, "conformance");
+    refused(&*store, &token.user_pin(), "no TPM answers");
+    user(&*token.open(), &token.user_pin()).unwrap();
+}
+
 #[test]
 fn seventy_thousand_signatures_and_nothing_is_left_in_the_tpm() {
     let token = Sealed::new();

@@ -15,6 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 const HEAD_LEN: usize = 10;
 /// No TPM answers with more.
 const MAX_LEN: usize = 1 << 16;
+/// How long the first answer may take: longer than another process keeps a TPM without a resource manager to itself.
+const FIRST: Duration = Duration::from_secs(10);
 /// Between two tries of something that others hold.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -67,6 +69,8 @@ impl Address {
 pub(crate) struct Transport {
     stream: Stream,
     deadline: Instant,
+    /// Until when it must have answered at all.
+    first: Option<Instant>,
     /// Why it failed: libtss2 passes a number on only.
     pub(crate) failure: Option<io::Error>,
     response: Option<Vec<u8>>,
@@ -96,7 +100,13 @@ impl Transport {
                 opened => break opened?,
             }
         };
-        Ok(Some(Self { stream, deadline, failure: None, response: None }))
+        Ok(Some(Self {
+            stream,
+            deadline,
+            first: Some(Instant::now() + FIRST),
+            failure: None,
+            response: None,
+        }))
     }
 
     /// Sends one command.
@@ -117,6 +127,7 @@ impl Transport {
         if self.response.is_none() {
             let received = self.read();
             self.response = Some(self.noted(received)?);
+            self.first = None;
         }
         self.response.as_deref()
     }
@@ -126,7 +137,8 @@ impl Transport {
     }
 
     fn left(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let until = self.first.map_or(self.deadline, |first| first.min(self.deadline));
+        let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 

@@ -37,6 +37,20 @@ fn a_token_of_an_hsm_is_named_in_two_ways() {
 }
 
 #[test]
+fn a_tpm_is_the_kernels_unless_it_is_named() {
+    let slot = |rest: &str| {
+        let config = parse(&format!("[[slot]]\nbackend = 'tpm'\npath = '/a'\n{rest}")).unwrap();
+        let Backend::Tpm(tpm) = config.slots[0].backend.clone() else { panic!("{config:?}") };
+        tpm
+    };
+    let (tcti, pcrs, plug_in) = ("device:/dev/tpmrm0".into(), None, None);
+    assert_eq!(slot(""), Tpm { tcti, pcrs, plug_in });
+    let all = slot("tcti = 'swtpm:port=7'\npcrs = 'sha256:7,0'\nplug-in = '~/tpm.so'\n");
+    let plug_in = Some("/home/ada/tpm.so".into());
+    assert_eq!(all, Tpm { tcti: "swtpm:port=7".into(), pcrs: Some("sha256:0,7".parse().unwrap()), plug_in });
+}
+
+#[test]
 fn errors_name_file_line_and_column() {
     for (text, at, what) in [
         ("log = 'info'\ncolour = 'red'\n", "2:1", "colour"),
@@ -68,6 +82,13 @@ fn errors_name_file_line_and_column() {
         ("[[slot]]\nbackend = 'nitro'\npath = '/a'\nhost = 'tcp://10.0.0.1:1'\n", "1:1", "only this machine"),
         ("[[slot]]\nbackend = 'nitro'\npath = '/a'\nhost = 'unix:/b'\nkms-key = ''\n", "1:1", "ARN"),
         ("[[slot]]\npath = '/a'\nhost = 'unix:/b'\n", "1:1", "host says nothing"),
+        (
+            "[[slot]]\npath = '/a'\npcrs = 'sha256:0'\n",
+            "1:1",
+            "pcrs says nothing with backend = \"embedded\"",
+        ),
+        ("[[slot]]\nbackend = 'tpm'\npath = '/a'\npcrs = 'sha256:24'\n", "1:1", "0 to 23"),
+        ("[[slot]]\nbackend = 'tpm'\npath = '/a'\ntcti = 'cmd:sh'\n", "1:1", "device:/PATH"),
         ("[[slot]]\n", "1:1", "path"),
         ("log = \n", "1:7", ""),
     ] {

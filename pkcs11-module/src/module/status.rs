@@ -101,6 +101,15 @@ impl Module {
                 Value::Null
             }
         };
+        if device["user"]["pcrs_fit"] == "false" {
+            problems.push(problem(
+                &format!(
+                    "slot {}: the machine has started something else than the token is sealed to",
+                    slot.id.0
+                ),
+                "if that was planned: trellis tpm reseal; if not, find out what has changed",
+            ));
+        }
         json!({
             "id": slot.id.0,
             "description": slot.description,

@@ -25,6 +25,18 @@ for store in "${STORES[@]}"; do
     check "the command makes an ML-DSA key" trellis key generate --algorithm ml-dsa-65 --label ml-dsa-65
     check_output "and says where it is" "place.*${ml_dsa[$store]}" trellis key show ml-dsa-65
     check "it signs" trellis sign message --key ml-dsa-65 --out "$store.ml-dsa"
+    if [[ $store == nitro ]]; then
+        attestation=(--birth-attestation birth.b64 --metadata key.json)
+        check "what the enclave attested of it" trellis key export-attestation ml-dsa-65 "${attestation[@]}"
+        # PCR0, 1, 2 and 8 of the emulation, whose root must be named.
+        registers=$(for index in 0 1 2 8; do printf '"PCR%s":"%s",' "$index" "$(printf "1$index%.0s" {1..48})"; done)
+        printf '{"enclave_version":"0","pcrs":{%s}}' "${registers%,}" >manifest.json
+        root=$(sed -n 's/.*root SHA-256 //p' "$WORK/nitro/enclave.log")
+        check_output "it verifies" "^valid$" "$CLI" attest verify "${attestation[@]}" --manifest manifest.json --root-sha256 "$root"
+        check_fails "but not as Amazon's" "root" "$CLI" attest verify "${attestation[@]}" --manifest manifest.json
+        sed -i 's/"user_id":"/&x/' key.json
+        check_fails "nor as another's" "user" "$CLI" attest verify "${attestation[@]}" --manifest manifest.json --root-sha256 "$root"
+    fi
     check_output "doctor finds nothing broken" "store" "$CLI" --module "$MODULE" doctor
     WORK=$top
 done

@@ -114,6 +114,29 @@ fn one_question(world: &World) {
 }
 
 #[test]
+fn an_answer_of_kms_with_a_changed_byte_never_brings_the_enclave_down() {
+    let world = World::new(&["--keep-open=0", "--questions-per-key=10000"]);
+    let (key, _) = world.generate("mine", Algorithm::Ed25519);
+    let request = sign(&key, text("message"));
+    let mut transport = world.connect();
+    let mut at = 0;
+    loop {
+        let question: FromEnclave = transport.ask(&request).unwrap();
+        let (mut ciphertext, wrapped_key) = parts(world.kms.answer(&question));
+        let Some(byte) = ciphertext.get_mut(at) else { break };
+        *byte ^= 1 << (at % 8);
+        transport.say(&reply(ciphertext, wrapped_key)).unwrap();
+        match signature(transport.hear().unwrap()) {
+            // What says to whom it is, and the versions, decide nothing.
+            Ok(_) | Err((REFUSED, Layer::KmsReply | Layer::Sealing)) => {}
+            other => panic!("{at}: {other:?}"),
+        }
+        at += 1;
+    }
+    assert!(at > 400, "{at}");
+}
+
+#[test]
 fn a_data_key_of_the_hosts_own_opens_nothing() {
     let world = world();
     let (key, _) = world.generate("mine", Algorithm::MlDsa44);

@@ -176,6 +176,18 @@ impl Host {
 
     /// A host that may not come up.
     pub(crate) fn spawn(folder: &tempfile::TempDir, endpoint: &str, name: &str, more: &[&str]) -> Self {
+        let keys = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "none")];
+        Self::spawn_with(folder, endpoint, name, more, &keys)
+    }
+
+    /// The same with another environment: nothing of this machine's account, and no instance to be asked about.
+    pub(crate) fn spawn_with(
+        folder: &tempfile::TempDir,
+        endpoint: &str,
+        name: &str,
+        more: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let path = |name: &str| folder.path().join(name);
         let (socket, log) = (path(name), path(&format!("{name}.log")));
         let out = File::options().create(true).append(true).open(&log).unwrap();
@@ -191,9 +203,8 @@ impl Host {
             .args(if more.contains(&"--enclave-time") { &[][..] } else { &["--enclave-time", "60"] })
             .args(["--kms-time", "60"])
             .args(more)
-            // Nothing of this machine's account, and no instance to be asked about.
             .env_clear()
-            .envs([("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "none")])
+            .envs(environment.iter().copied())
             .env("HOME", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

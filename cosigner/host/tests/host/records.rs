@@ -134,6 +134,31 @@ fn the_file_is_its_owners_alone() {
     assert!(error.to_string().contains("mode 640"), "{error}");
 }
 
+/// As packaging/nitro/README.md says, while the host is at work.
+#[test]
+fn a_backup_is_taken_by_sqlite_and_put_back_as_it_is() {
+    let mut setup = Setup::new();
+    let path = setup.folder.path().join("records");
+    let made = setup.client().generate("me");
+    assert!(is_key(&made));
+    let backup = setup.folder.path().join("backup");
+    let sql = rusqlite::Connection::open(&path).unwrap();
+    sql.execute("VACUUM INTO ?", [backup.to_str().unwrap()]).unwrap();
+    assert!(is_key(&setup.client().generate("later")));
+    drop(sql);
+    setup.host.kill();
+    for name in ["records", "records-wal", "records-shm"] {
+        fs::remove_file(setup.folder.path().join(name)).unwrap();
+    }
+    fs::rename(&backup, &path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    setup.host = Host::start(&setup.folder, &setup.double.endpoint, "host");
+    let mut client = setup.client();
+    assert_eq!(client.public_key("me"), made);
+    assert!(matches!(client.sign("me"), Response::Signature { .. }));
+    assert_eq!(client.public_key("later"), no_record());
+}
+
 #[test]
 fn another_file_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();

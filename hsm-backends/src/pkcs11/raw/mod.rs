@@ -1,4 +1,4 @@
-//! A vendor's PKCS#11 library, loaded with dlopen(3): the only unsafe code of this crate.
+//! A vendor's PKCS#11 library, loaded with dlopen(3). This file and `process.rs` have the only unsafe code of this store.
 //!
 //! The contract that every unsafe block here cites. The library is one that the configuration names, and it is trusted
 //! as the process's own code is. It keeps to the PKCS#11 ABI:
@@ -14,6 +14,7 @@
 #![expect(unsafe_code, reason = "C functions of a vendor's library are called through their pointers")]
 
 mod mechanism;
+mod process;
 
 use std::{ffi::c_void, fmt, path::Path, ptr};
 
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 use mechanism::with;
 
 pub(super) use mechanism::{Mechanism, Parameter};
+pub(super) use process::{NoSigpipe, at_exit};
 
 /// What the library answered, where it was not CKR_OK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
