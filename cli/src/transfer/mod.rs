@@ -137,6 +137,8 @@ impl<'t, 'f, 'm> Transfer<'t, 'f, 'm> {
             let key = self.one_public_key([told, exported, self.told_by_target(copy, &travel)])?;
             let other = self.public_half(public, &key, &travel, &mut made)?;
             let source = Pair { private: source, public: public.map(|public| public.handle) };
+            let asks = |there: &Object| there.flag(AttributeType::AlwaysAuthenticate) == Some(true);
+            let always_authenticate = existing.as_ref().map_or(always_authenticate, asks);
             let copied = Key { handle: copy, always_authenticate };
             let target = Pair { private: copied, public: other.map(|(handle, _)| handle) };
             proof::pair((self.from, source), (self.to, target), &key, &way, before)?;
