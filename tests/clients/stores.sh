@@ -9,7 +9,9 @@ export DEVICE
 # A folder of SoftHSM's without a token: new_token has named it in $SOFTHSM2_CONF.
 softhsm_slot() {
     local library
-    library=$(ls /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so 2>/dev/null | head -n 1)
+    for library in /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so; do
+        [[ ! -e $library ]] || break
+    done
     printf 'backend = "pkcs11"\nmodule-path = "%s"\n' "$library"
 }
 
@@ -45,7 +47,7 @@ nitro_slot() {
 JSON
     # It lives as long as its standard input.
     mkfifo "$at/kms.stdin"
-    sleep infinity >"$at/kms.stdin" 2>/dev/null </dev/null &
+    sleep infinity >"$at/kms.stdin" 2>/dev/null &
     "$PARTS/trellis-kms-double" --keys "$at/kms-keys" --policy "$at/policy.json" --root "$root" --caller "$caller" \
         --key "$key" <"$at/kms.stdin" >"$at/kms.out" 2>"$at/kms.log" &
     wait_until grep -qs ^http:// "$at/kms.out" || return
