@@ -27,7 +27,7 @@ fn connections_are_limited_and_places_are_given_back() {
 
 #[test]
 fn who_is_silent_is_not_waited_for() {
-    let world = World::new(&["--idle=1", "--frame-time=1"]);
+    let world = World::new(&["--idle=2", "--frame-time=3"]);
     let mut silent = world.connect();
     silent.ask::<_, FromEnclave>(&ToEnclave::Health {}).unwrap();
     let ended = silent.hear::<FromEnclave>();
