@@ -16,6 +16,8 @@ use cryptoki::{
     types::AuthPin,
 };
 
+use crate::stores::{self, Store};
+
 /// Names the folder with all tokens; set for the process that measures.
 pub(crate) const HOME: &str = "TRELLIS_BENCH_HOME";
 const PIN: &str = "bench-user-pin";
@@ -65,10 +67,21 @@ impl Contender {
         let module = Self::loaded(path)?;
         Self::initialize(&module)?;
         let slot = *module.get_all_slots()?.first().ok_or("the module has no slot")?;
+        let (slot, session) = Self::with_token(&module, slot)?;
+        // Others need seconds for each thousand objects; a tenth is enough to show their slope.
+        let objects = if kind == Kind::Trellis { objects } else { objects / 10 };
+        for index in 0..objects {
+            session.create_object(&Self::data_object(&format!("object-{index}")))?;
+        }
+        Ok(Self { kind, module, slot, path: path.to_owned(), session, objects })
+    }
+
+    /// Makes a token in a slot and logs the user in. SoftHSM moves an initialised token to another slot.
+    pub(crate) fn with_token(module: &Pkcs11, slot: Slot) -> Result<(Slot, Session), Box<dyn Error>> {
         module.init_token(slot, &AuthPin::new(SO_PIN.into()), "bench")?;
-        // SoftHSM moves an initialised token to a new slot.
-        let slot =
-            *module.get_slots_with_initialized_token()?.first().ok_or("the token was not initialised")?;
+        let made = module.get_slots_with_initialized_token()?;
+        let same = made.iter().find(|other| **other == slot);
+        let slot = *same.or(made.first()).ok_or("the token was not initialised")?;
         {
             let session = module.open_rw_session(slot)?;
             session.login(UserType::So, Some(&AuthPin::new(SO_PIN.into())))?;
@@ -77,12 +90,7 @@ impl Contender {
         }
         let session = module.open_rw_session(slot)?;
         session.login(UserType::User, Some(&AuthPin::new(PIN.into())))?;
-        // Others need seconds for each thousand objects; a tenth is enough to show their slope.
-        let objects = if kind == Kind::Trellis { objects } else { objects / 10 };
-        for index in 0..objects {
-            session.create_object(&Self::data_object(&format!("object-{index}")))?;
-        }
-        Ok(Self { kind, module, slot, path: path.to_owned(), session, objects })
+        Ok((slot, session))
     }
 
     /// A module, loaded.
@@ -123,18 +131,51 @@ impl Contender {
     }
 }
 
-/// Runs this program again with a private folder and the environment that points every module into it.
-pub(crate) fn in_prepared_home() -> Result<bool, Box<dyn Error>> {
+/// What is measured in a process and a folder of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Modules beside each other.
+    Modules,
+    /// The stores of this module.
+    Stores,
+}
+
+impl Part {
+    /// In the order of the report.
+    pub(crate) const ALL: [Self; 2] = [Self::Modules, Self::Stores];
+    const VARIABLE: &str = "TRELLIS_BENCH_PART";
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Modules => "modules",
+            Self::Stores => "stores",
+        }
+    }
+
+    /// That of this process; `None` for the one that starts the others.
+    pub(crate) fn own() -> Option<Self> {
+        let name = std::env::var(Self::VARIABLE).ok()?;
+        Self::ALL.into_iter().find(|part| part.name() == name)
+    }
+}
+
+/// Runs this program again for one part, with a private folder and the environment that points every module into it.
+pub(crate) fn in_prepared_home(part: Part, stores: &[Store]) -> Result<bool, Box<dyn Error>> {
     let home = tempfile::Builder::new().prefix("trellis-bench-").tempdir()?;
     let path = home.path();
-    for folder in ["trellis", "softhsm"] {
+    for folder in ["trellis", "stores", "softhsm"] {
         fs::create_dir(path.join(folder))?;
     }
-    fs::write(path.join("trellis.toml"), trellis_toml(path))?;
+    let configuration = match part {
+        Part::Modules => trellis_toml(path),
+        Part::Stores => stores::configuration(stores, path),
+    };
+    fs::write(path.join("trellis.toml"), configuration)?;
     fs::write(path.join("softhsm2.conf"), softhsm_conf(path))?;
     let status = Command::new(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .env(HOME, path)
+        .env(Part::VARIABLE, part.name())
         .env("TRELLIS_CONF", path.join("trellis.toml"))
         .env("SOFTHSM2_CONF", path.join("softhsm2.conf"))
         .env("KRYOPTIC_CONF", path.join("kryoptic.sql"))

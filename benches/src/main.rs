@@ -9,12 +9,13 @@ mod raw;
 mod report;
 mod rows;
 mod startup;
+mod stores;
 mod threads;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use contender::{Contender, Kind};
+use contender::{Contender, Kind, Part};
 
 /// Measures PKCS#11 modules beside each other and beside the bare algorithm.
 #[derive(Debug, Parser)]
@@ -67,9 +68,27 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         return Ok(true);
     }
     // The modules read their configuration from the environment, so it is set before this process loads one.
-    if std::env::var_os(contender::HOME).is_none() {
-        return contender::in_prepared_home();
-    }
+    let Some(part) = Part::own() else {
+        let stores = stores::all(&arguments.softhsm);
+        let mut good = true;
+        for part in Part::ALL {
+            good &= contender::in_prepared_home(part, &stores)?;
+        }
+        return Ok(good);
+    };
+    let turns = measure::Turns { count: arguments.turns, millis: arguments.turn_ms };
+    let table = match part {
+        Part::Modules => modules(arguments, turns)?,
+        Part::Stores => {
+            let stores = stores::all(&arguments.softhsm);
+            stores::measure_all(&arguments.trellis, &stores, turns, &arguments.only)?
+        }
+    };
+    report::print(&table);
+    Ok(arguments.check.is_none_or(|check| report::bounds_hold(&table, check)))
+}
+
+fn modules(arguments: &Arguments, turns: measure::Turns) -> Result<Vec<rows::Row>, Box<dyn Error>> {
     let mut contenders = Vec::new();
     for (kind, path) in [
         (Kind::Trellis, &arguments.trellis),
@@ -84,8 +103,5 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
             println!("{} is not installed ({}): not measured", kind.name(), path.display());
         }
     }
-    let turns = measure::Turns { count: arguments.turns, millis: arguments.turn_ms };
-    let table = rows::measure_all(contenders, turns, &arguments.only)?;
-    report::print(&table);
-    Ok(arguments.check.is_none_or(|check| report::bounds_hold(&table, check)))
+    rows::measure_all(contenders, turns, &arguments.only)
 }

@@ -6,6 +6,7 @@ use crate::{
     contender::Kind,
     measure::Timing,
     rows::{Bound, DISK, RAW, Row},
+    stores::DEVICE,
     threads::two,
 };
 
@@ -80,7 +81,9 @@ fn holds(row: &Row, bound: Bound, check: Check) -> bool {
             true
         }
         Bound::ShareOfRaw(share) | Bound::ShareOfRawSpeedup(share) => found * check.ratio() >= share,
-        Bound::Micros(_) | Bound::MicrosOnDisk(_) => found <= bound.limit(row) * check.time(),
+        Bound::Micros(_) | Bound::MicrosOnDisk(_) | Bound::MicrosOver(_) => {
+            found <= bound.limit(row) * check.time()
+        }
     })
 }
 
@@ -91,6 +94,7 @@ impl Bound {
         Some(match self {
             Self::ShareOfRaw(_) => timing(row, RAW)?.quick / timing(row, ours)?.quick,
             Self::Micros(_) | Self::MicrosOnDisk(_) => timing(row, ours)?.median / 1e3,
+            Self::MicrosOver(_) => (timing(row, ours)?.median - timing(row, DEVICE)?.median) / 1e3,
             Self::ShareOfRawSpeedup(_) => gain(row, ours)? / gain(row, RAW)?,
         })
     }
@@ -98,7 +102,10 @@ impl Bound {
     /// What the figure is compared with.
     fn limit(self, row: &Row) -> f64 {
         match self {
-            Self::ShareOfRaw(limit) | Self::ShareOfRawSpeedup(limit) | Self::Micros(limit) => limit,
+            Self::ShareOfRaw(limit)
+            | Self::ShareOfRawSpeedup(limit)
+            | Self::Micros(limit)
+            | Self::MicrosOver(limit) => limit,
             Self::MicrosOnDisk(limit) => {
                 timing(row, DISK).map_or(limit, |disk| limit.max(disk.median / 1e3 * 1.25))
             }
@@ -112,6 +119,9 @@ impl Bound {
                 format!("{:.1} % of the bare algorithm's rate; at least {:.0} %", found * 1e2, limit * 1e2)
             }
             Self::Micros(_) | Self::MicrosOnDisk(_) => format!("{found:.1} µs; at most {limit:.0} µs"),
+            Self::MicrosOver(_) => {
+                format!("{found:.1} µs more than the device alone; at most {limit:.0} µs")
+            }
             Self::ShareOfRawSpeedup(_) => {
                 format!("{:.1} % of the bare algorithm's gain; at least {:.0} %", found * 1e2, limit * 1e2)
             }

@@ -55,7 +55,7 @@ impl Algorithm {
         }
     }
 
-    fn key_generation(self) -> (Mechanism<'static>, Attribute) {
+    pub(crate) fn key_generation(self) -> (Mechanism<'static>, Attribute) {
         let set =
             |set: MlDsaParameterSetType| (Mechanism::MlDsaKeyPairGen, Attribute::ParameterSet(set.into()));
         match self {
@@ -94,6 +94,8 @@ pub(crate) enum Bound {
     Micros(f64),
     /// The same, on a disk that takes less than that to write and fsync; on a slower one a quarter more than it takes.
     MicrosOnDisk(f64),
+    /// At most so many microseconds more than the device itself.
+    MicrosOver(f64),
     /// Two threads do at least this share of what they do with the bare algorithm, each measured by one thread.
     ShareOfRawSpeedup(f64),
 }

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{attest, completions, doctor, key, mechanisms, random, sign, token, tpm, verify};
+use crate::commands::{
+    attest, completions, doctor, key, mechanisms, migrate, random, sign, token, tpm, verify,
+};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::options::{Global, Outcome};
@@ -14,7 +16,8 @@ use crate::options::{Global, Outcome};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; the answer is yes
-  1  the answer is no: a signature or attestation is not valid, doctor found something broken
+  1  the answer is no: a signature or attestation is not valid, doctor found something broken,
+     migrate could not move or use everything
   2  the command line is wrong
   3  a PIN is missing, wrong, locked or refused
   4  there is no such token, key or slot
@@ -39,8 +42,10 @@ enum Command {
     Token(token::TokenCommand),
     /// Look at how a TPM holds a token, and seal it anew.
     Tpm(tpm::TpmCommand),
-    /// Make, list, import, export and delete keys.
+    /// Make, list, show, import, export, move and delete keys.
     Key(key::KeyCommand),
+    /// Bring everything in a token of SoftHSM's into one of Trellis's.
+    Migrate(migrate::MigrateCommand),
     /// Sign a file or standard input.
     Sign(sign::SignArgs),
     /// Check a signature; exit code 0 means valid, 1 means not.
@@ -100,6 +105,7 @@ fn run(cli: Cli) -> Result<Outcome> {
         Command::Token(command) => command.run(&global),
         Command::Tpm(command) => command.run(&global),
         Command::Key(command) => command.run(&global),
+        Command::Migrate(command) => command.run(&global),
         Command::Sign(args) => args.run(&global),
         Command::Verify(args) => args.run(&global),
         Command::Attest(command) => command.run(&global),

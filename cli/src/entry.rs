@@ -136,6 +136,8 @@ impl Entry {
             0 => Some("sealed under the PIN"),
             1 => Some("sealed by the HSM"),
             2 => Some("in the HSM"),
+            3 => Some("sealed by the enclave"),
+            4 => Some("in the enclave"),
             _ => None,
         }
     }

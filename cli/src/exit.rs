@@ -7,7 +7,8 @@ use serde::Serialize;
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// The answer is no: a signature or attestation is not valid, `doctor` found something broken.
+    /// The answer is no: a signature or attestation is not valid, `doctor` found something broken, `migrate` could not move
+    /// or use everything.
     Negative = 1,
     /// The command line is wrong.
     Usage = 2,

@@ -44,6 +44,13 @@ impl Input {
         Ok(Self { reader, path: path.to_owned(), size, seen: 0, ended: false, progress })
     }
 
+    /// A message that is in memory.
+    pub(crate) fn of(message: &[u8]) -> Self {
+        let reader = Box::new(io::Cursor::new(message.to_vec()));
+        let path = PathBuf::from("the message");
+        Self { reader, path, size: None, seen: 0, ended: false, progress: false }
+    }
+
     /// The next part; empty at the end. All parts but the last have the same length.
     pub(crate) fn part(&mut self) -> Result<Vec<u8>> {
         let mut part = Vec::with_capacity(CHUNK);

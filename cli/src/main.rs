@@ -31,6 +31,7 @@ mod scheme;
 mod secret;
 mod terminal;
 mod token;
+mod transfer;
 mod uri;
 
 fn main() -> ExitCode {

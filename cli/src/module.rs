@@ -125,6 +125,12 @@ impl Module {
         Ok(Self { pkcs11, path: path.to_owned() })
     }
 
+    /// Whether the library is this file.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        real(&self.path) == real(path)
+    }
+
     pub(crate) fn pkcs11(&self) -> &Pkcs11 {
         &self.pkcs11
     }

@@ -144,7 +144,7 @@ impl Object {
         handles.into_iter().map(|handle| Self::read(session, handle, class)).collect()
     }
 
-    fn read(session: &Session, handle: ObjectHandle, class: ObjectClass) -> Result<Self> {
+    pub(crate) fn read(session: &Session, handle: ObjectHandle, class: ObjectClass) -> Result<Self> {
         let mut attributes = attributes(session, handle, &WANTED)?;
         // CKA_VALUE is asked for only where it is public.
         let is_ml_dsa = attributes.contains(&Attribute::KeyType(KeyType::ML_DSA));
@@ -246,9 +246,17 @@ impl Object {
         }
     }
 
-    fn key_type(&self) -> Option<KeyType> {
+    pub(crate) fn key_type(&self) -> Option<KeyType> {
         self.attributes.iter().find_map(|attribute| match attribute {
             Attribute::KeyType(kind) => Some(*kind),
+            _ => None,
+        })
+    }
+
+    /// CKA_VALUE_LEN of a secret key in bytes.
+    pub(crate) fn value_len(&self) -> Option<usize> {
+        self.attributes.iter().find_map(|attribute| match attribute {
+            Attribute::ValueLen(length) => usize::try_from(**length).ok(),
             _ => None,
         })
     }
@@ -265,6 +273,7 @@ pub(crate) fn class_name(class: ObjectClass) -> &'static str {
         ObjectClass::PUBLIC_KEY => "public",
         ObjectClass::SECRET_KEY => "secret",
         ObjectClass::CERTIFICATE => "certificate",
+        ObjectClass::DATA => "data",
         _ => "other",
     }
 }
@@ -281,7 +290,11 @@ pub(crate) fn class_of(kind: Kind) -> Option<ObjectClass> {
 }
 
 /// Reads in one call; one attribute at a time when a value is of a kind that `cryptoki` has no name for.
-fn attributes(session: &Session, handle: ObjectHandle, wanted: &[AttributeType]) -> Result<Vec<Attribute>> {
+pub(crate) fn attributes(
+    session: &Session,
+    handle: ObjectHandle,
+    wanted: &[AttributeType],
+) -> Result<Vec<Attribute>> {
     use cryptoki::error::Error as Cryptoki;
     match session.get_attributes(handle, wanted) {
         Ok(attributes) => Ok(attributes),

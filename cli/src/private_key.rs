@@ -93,7 +93,8 @@ impl PrivateKey {
         })
     }
 
-    fn from_pkcs8(der: &[u8]) -> Result<Self> {
+    /// Reads the DER of a PKCS#8 PrivateKeyInfo.
+    pub(crate) fn from_pkcs8(der: &[u8]) -> Result<Self> {
         let info = PrivateKeyInfoRef::try_from(der).map_err(|error| damaged("private key", error))?;
         let key = info.private_key.as_bytes();
         let oid = info.algorithm.oid;
@@ -148,6 +149,10 @@ impl PrivateKey {
 }
 
 impl SecretTemplate {
+    pub(crate) fn new(attributes: Vec<Attribute>) -> Self {
+        Self(attributes)
+    }
+
     pub(crate) fn attributes(&self) -> &[Attribute] {
         &self.0
     }
@@ -155,6 +160,22 @@ impl SecretTemplate {
     pub(crate) fn extend(&mut self, attributes: impl IntoIterator<Item = Attribute>) {
         // The secret bytes lie behind the attributes' own pointers: a growing list copies none of them.
         self.0.extend(attributes);
+    }
+
+    /// Brings CKA_VALUE to this length by zeros in front; whether it has not been longer.
+    pub(crate) fn fill_value(&mut self, length: usize) -> bool {
+        for attribute in &mut self.0 {
+            if let Attribute::Value(value) = attribute {
+                if value.len() > length {
+                    return false;
+                }
+                let mut filled = vec![0; length];
+                filled[length - value.len()..].copy_from_slice(value);
+                value.zeroize();
+                *value = filled;
+            }
+        }
+        true
     }
 }
 

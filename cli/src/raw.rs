@@ -9,7 +9,9 @@ use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::ptr;
 
+use cryptoki::object::ObjectHandle;
 use cryptoki_sys::*;
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
@@ -146,6 +148,32 @@ impl Raw {
         check(code, "C_Sign")?;
         signature.truncate(usize::try_from(length).unwrap_or(0));
         Ok(signature)
+    }
+
+    /// C_WrapKey with a mechanism that has no parameter. `cryptoki` has no name for CKM_AES_KEY_WRAP_KWP, and gives back
+    /// the first length that the token tells, not the last.
+    pub(crate) fn wrap_key(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: CK_MECHANISM_TYPE,
+        wrapping: ObjectHandle,
+        key: ObjectHandle,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let function = self.functions()?.C_WrapKey;
+        let function = function.ok_or_else(|| Error::unsupported("the module has no function C_WrapKey"))?;
+        let mut mechanism = CK_MECHANISM { mechanism, pParameter: ptr::null_mut(), ulParameterLen: 0 };
+        let (wrapping, key) = (wrapping.handle(), key.handle());
+        let mut length: CK_ULONG = 0;
+        // SAFETY: the mechanism is valid for the call; a NULL buffer asks for the length.
+        let code = unsafe { function(session, &mut mechanism, wrapping, key, ptr::null_mut(), &mut length) };
+        check(code, "C_WrapKey")?;
+        let mut wrapped = Zeroizing::new(vec![0; usize::try_from(length).unwrap_or(0)]);
+        // SAFETY: as before, and the buffer has `length` bytes.
+        let code =
+            unsafe { function(session, &mut mechanism, wrapping, key, wrapped.as_mut_ptr(), &mut length) };
+        check(code, "C_WrapKey")?;
+        wrapped.truncate(usize::try_from(length).unwrap_or(0));
+        Ok(wrapped)
     }
 
     /// Trellis's vendor interface; `None` when the module is somebody else's.

@@ -7,6 +7,7 @@ use cryptoki::types::AuthPin;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::exit::Exit;
 
 /// A secret; erased when dropped, and never printed.
 pub(crate) struct Secret(Zeroizing<Vec<u8>>);
@@ -64,6 +65,16 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
+    }
+}
+
+/// Fills the buffer with random bytes of the operating system.
+pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<()> {
+    match rustix::rand::getrandom(&mut *bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(filled) if filled == bytes.len() => Ok(()),
+        Ok(_) | Err(_) => {
+            Err(Error::new(Exit::Io, "the system gives no random bytes").remedy("run `trellis doctor`"))
+        }
     }
 }
 

@@ -98,12 +98,19 @@ pub enum Place {
 pub struct Birth {
     /// The attestation document, a COSE_Sign1.
     pub attestation: Vec<u8>,
-    /// Whose key it is, in the words of the enclave's host.
-    pub user_id: String,
-    /// The ARN of the KMS key that the data key is wrapped by.
-    pub kms_key: String,
-    /// The data key as KMS wrapped it.
-    pub wrapped_key: Vec<u8>,
+    /// What the document is to be compared with, in JSON: the record that `trellis attest verify` takes.
+    pub record: String,
+}
+
+/// Under what a store seals keys that are records of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealedBy {
+    /// The PIN.
+    Pin,
+    /// A key that does not leave a device.
+    Device,
+    /// A key that a Nitro enclave gives to whoever has the PIN.
+    Enclave,
 }
 
 /// A key that does not leave its device. A store keeps its locator, sealed, where it would keep the key.

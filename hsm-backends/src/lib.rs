@@ -23,7 +23,7 @@ mod traits;
 pub use attributes::{AttributeType, Attributes, Value};
 pub use encoding::{MAX_LEN as MAX_ATTRIBUTES_LEN, Malformed};
 pub use error::StoreError;
-pub use keys::{Birth, DeviceKey, KeySpec, NewSecret, Place, PrivateKey, SecretKey, SecretPart};
+pub use keys::{Birth, DeviceKey, KeySpec, NewSecret, Place, PrivateKey, SealedBy, SecretKey, SecretPart};
 pub use pin::{PIN_LEN, Pin};
 pub use record::{Change, Record, RecordId};
 pub use traits::{Admin, Admission, Description, KeyStore, Objects, PinState, ReportGroup, Role, Vault};

@@ -3,7 +3,8 @@
 use std::{any::Any, fmt::Debug, sync::Arc};
 
 use crate::{
-    Attributes, Change, KeySpec, NewSecret, Pin, PrivateKey, Record, RecordId, SecretKey, StoreError,
+    Attributes, Change, KeySpec, NewSecret, Pin, PrivateKey, Record, RecordId, SealedBy, SecretKey,
+    StoreError,
 };
 
 /// Who logs in.
@@ -94,9 +95,9 @@ pub trait KeyStore: Debug + Send + Sync {
     /// the public objects only.
     fn unlock(&self, role: Role, pin: &Pin) -> Result<Box<dyn Vault>, StoreError>;
 
-    /// Whether the keys that are records here are sealed under a key that does not leave a device.
-    fn seals_in_device(&self) -> bool {
-        false
+    /// Under what the keys that are records here are sealed.
+    fn sealed_by(&self) -> SealedBy {
+        SealedBy::Pin
     }
 
     /// What the store's device says of the token, for people: groups of names and values. Empty where there is no

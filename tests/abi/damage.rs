@@ -6,7 +6,7 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use cryptoki_sys::*;
@@ -19,7 +19,7 @@ use trellis_tests::{
 
 /// Every file of a directory with its mode, owner and content, but for the index of SQLite's log: that is shared memory,
 /// which whoever opens the database writes.
-fn everything(directory: &Path) -> Vec<(std::path::PathBuf, u32, u32, Vec<u8>)> {
+fn everything(directory: &Path) -> Vec<(PathBuf, u32, u32, Vec<u8>)> {
     let mut all: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -36,6 +36,12 @@ fn everything(directory: &Path) -> Vec<(std::path::PathBuf, u32, u32, Vec<u8>)> 
 
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A directory and all that is in it.
+fn tree(path: &Path) -> Vec<PathBuf> {
+    let inside = fs::read_dir(path).into_iter().flatten().flat_map(|entry| tree(&entry.unwrap().path()));
+    inside.chain([path.to_owned()]).collect()
 }
 
 /// A token with a user, and the module finalised again.
@@ -87,6 +93,11 @@ isolated! {
         let good = fs::read(&path).unwrap();
         for bytes in [b"no database, but text".to_vec(), vec![0xa5; 40960], good[..good.len() / 2].to_vec()] {
             fs::write(&path, bytes).unwrap();
+            // What is in the log is not lost with the file.
+            let log = place.token().join("token.db-wal");
+            if log.exists() {
+                fs::write(log, b"").unwrap();
+            }
             refuses(place, &p11, CKR_DEVICE_ERROR, "token.db");
         }
     }
@@ -114,7 +125,8 @@ isolated! {
         mode(&token, 0o500);
         if is_root {
             // Root may write whatever the mode, so somebody else tries.
-            for path in fs::read_dir(&token).unwrap().map(|entry| entry.unwrap().path()).chain([token.clone()]) {
+            let hsm = place.directory().join("softhsm");
+            for path in [&token, &hsm].into_iter().filter(|path| path.exists()).flat_map(|path| tree(path)) {
                 chown(path, Some(nobody), Some(nobody)).unwrap();
             }
             mode(place.directory(), 0o755);

@@ -113,8 +113,14 @@ isolated! {
         let (p11, slot) = with_token();
         let session = user_session(&p11, slot);
         let key = generate(&session, &Mechanism::EccEdwardsKeyPairGen, true, &[Attribute::EcParams(ED25519.into())]);
+        round_trip(&session, &Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure)), key, true);
+    }
+
+    fn ed25519_with_context_and_prehashed(_place) {
+        let (p11, slot) = with_token();
+        let session = user_session(&p11, slot);
+        let key = generate(&session, &Mechanism::EccEdwardsKeyPairGen, true, &[Attribute::EcParams(ED25519.into())]);
         for scheme in [
-            EddsaSignatureScheme::Pure,
             EddsaSignatureScheme::Ed25519ctx(b"context"),
             EddsaSignatureScheme::Ed25519ph(b""),
             EddsaSignatureScheme::Ed25519ph(b"context"),

@@ -22,7 +22,7 @@ const UNSAFE: [&str; 10] = [
     "algorithms/tests/memory.rs",
     "cli/src/raw.rs",
     "fuzz/src/module.rs",
-    "hsm-backends/src/pkcs11/raw.rs",
+    "hsm-backends/src/pkcs11/raw/",
     "hsm-backends/src/tpm/plugin.rs",
     "hsm-backends/tpm-plugin/src/ffi/",
     "pkcs11-module/src/ffi/",

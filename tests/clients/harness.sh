@@ -75,20 +75,23 @@ cannot_run() {
     exit 77
 }
 
-# new_token LABEL : an initialised token with $PIN and $SO_PIN in a store of its own. The same cases run
+# new_token LABEL [LINES_COMMAND] : an initialised token with $PIN and $SO_PIN in a store of its own: the embedded one, or
+# the one whose lines of the [[slot]] the command prints (stores.sh has such commands). The same cases run
 # against SoftHSM and Kryoptic, which tells a client's fault from ours, so their configuration is written too.
 new_token() {
     TOKEN=$1
     export TRELLIS_CONF=$WORK/trellis.toml SOFTHSM2_CONF=$WORK/softhsm2.conf KRYOPTIC_CONF=$WORK/kryoptic.conf TOKEN
     mkdir -p "$WORK/store"
-    # A case may choose another kind of store for ours: $SLOT_LINES.
-    printf '[[slot]]\nid = 1\n%s\npath = "%s"\n' "${SLOT_LINES:-backend = \"embedded\"}" "$WORK/store/trellis" >"$TRELLIS_CONF"
+    printf '[[slot]]\nid = 1\npath = "%s"\n' "$WORK/store/trellis" >"$TRELLIS_CONF"
+    "${2:-embedded_slot}" >>"$TRELLIS_CONF" || { echo "  FAIL  ${2:-} gives no slot" && exit 1; }
     printf 'directories.tokendir = %s\nlog.level = ERROR\n' "$WORK/store" >"$SOFTHSM2_CONF"
     printf '[[slots]]\nslot = 1\ndbtype = "sqlite"\ndbargs = "%s"\n' "$WORK/store/kryoptic.sql" >"$KRYOPTIC_CONF"
     check "a new token is initialised" pkcs11-tool --module "$MODULE" --init-token --slot-index 0 --label "$TOKEN" --so-pin "$SO_PIN"
     check "the SO sets the user PIN" pkcs11-tool --module "$MODULE" --token-label "$TOKEN" --init-pin --login --login-type so \
         --so-pin "$SO_PIN" --new-pin "$PIN"
 }
+
+embedded_slot() { echo 'backend = "embedded"'; }
 
 # token ARGUMENTS... : pkcs11-tool on the new token, not logged in.
 token() { pkcs11-tool --module "$MODULE" --token-label "$TOKEN" "$@"; }
@@ -124,11 +127,17 @@ wait_until() {
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # A loopback port that nobody listens on.
-free_port() {
-    local port
+free_port() { free_ports 1; }
+
+# free_ports COUNT : the first of so many in a row.
+free_ports() {
+    local port each
     while :; do
         port=$((20000 + RANDOM % 12000))
-        listens "$port" || break
+        for ((each = port; each < port + $1; each++)); do
+            listens "$each" && continue 2
+        done
+        break
     done
     echo "$port"
 }

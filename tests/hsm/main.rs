@@ -5,5 +5,6 @@
 
 mod limits;
 mod load;
+mod neighbours;
 mod restart;
 mod served;

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use cryptoki_sys::*;
-use trellis_tests::{isolated, raw::USER_PIN};
+use trellis_tests::{isolated, process, raw::USER_PIN};
 
 use crate::{
     load::{ML_DSA_65, P256_KEY, sign_while},
@@ -13,6 +13,7 @@ use crate::{
 isolated! {
     fn no_signature_fails_while_the_hsm_is_killed_and_started(place) {
         let mut hsm = Hsm::start(place);
+        process::sigpipe_kills();
         let p11 = place.load();
         let session = p11.user_session();
         P256_KEY.make(&p11, session);

@@ -14,8 +14,8 @@ root=$2
 shift 2
 [[ -x $root/bin/sh ]] || { echo "enter.sh: $root is no root file system" >&2; exit 1; }
 
-# A mount point of its own, so that programs inside can make mount namespaces too.
-mount --bind "$root" "$root"
+# A mount point of its own, with what is mounted in it, so that programs inside can make mount namespaces too.
+mount --rbind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=755,nosuid tmpfs "$root/dev"
 mount -t tmpfs -o mode=755,nosuid,nodev tmpfs "$root/run"

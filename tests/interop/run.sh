@@ -15,6 +15,7 @@ fi
 [[ -r $TRELLIS_MODULE && -x $TRELLIS_CLI ]] || die "there is no module $TRELLIS_MODULE or no $TRELLIS_CLI; type: make build"
 unshare --mount --pid --fork --net true || die "this machine may not make namespaces; a container must run privileged"
 "$here/root.sh"
+"$here/kryoptic.sh"
 root=$TRELLIS_CACHE/forky/fs
 
 # One run at a time: the files below are shared.
@@ -24,6 +25,10 @@ project=/opt/trellis
 rm -rf "$root$project"
 mkdir -p "$root$project/target/release"
 cp "$(realpath "$TRELLIS_MODULE")" "$(realpath "$TRELLIS_CLI")" "$root$project/target/release/"
+parts=$("$top/scripts/parts.sh")
+mkdir "$root$project/parts"
+cp "$parts"/trellis-{enclave-emulated,cosigner-host,kms-double} "$parts/libtrellis_tpm.so" \
+    "$TRELLIS_CACHE/forky/kryoptic/libkryoptic_pkcs11.so" "$root$project/parts/"
 # What a slot over a TPM loads.
 [[ ! -r $(dirname "$TRELLIS_MODULE")/libtrellis_tpm.so ]] ||
     cp "$(dirname "$TRELLIS_MODULE")/libtrellis_tpm.so" "$root$project/target/release/"
@@ -41,7 +46,7 @@ summary=$root/var/tmp/summary
 rm -f "$summary"
 rc=0
 "$here/enter.sh" "$root" env MODULE=$project/target/release/libtrellis_pkcs11.so \
-    CLI=$project/target/release/trellis CI="${CI:-}" \
+    CLI=$project/target/release/trellis PARTS=$project/parts CI="${CI:-}" \
     TRELLIS_SUMMARY=/var/tmp/summary sh -c 'cd /opt/trellis && exec tests/clients/run.sh interop "$@"' sh "${cases[@]}" || rc=$?
 [[ -z ${TRELLIS_SUMMARY:-} || ! -f $summary ]] || cat "$summary" >>"$TRELLIS_SUMMARY"
 exit "$rc"

@@ -1,8 +1,9 @@
-//! Where the keys live that the tests of the C ABI use: in the embedded store, in a token of SoftHSM's behind ours, or
-//! sealed by a software TPM.
+//! Where the keys live that the tests of the C ABI use: in the embedded store, in a token of SoftHSM's behind ours,
+//! sealed by a software TPM, or in an emulated enclave.
 //!
-//! `TRELLIS_TEST_BACKEND=softhsm` and `=tpm` write that backend into every configuration. Each test has a directory of
-//! SoftHSM's, or a TPM, to itself, without a token in it, so that C_InitToken makes one as it does with the embedded store.
+//! `TRELLIS_TEST_BACKEND=softhsm`, `=tpm` and `=nitro` write that backend into every configuration. Each test has a
+//! directory of SoftHSM's, or a TPM, to itself, without a token in it, so that C_InitToken makes one as it does with the
+//! embedded store. The enclave, its host and a KMS double are shared: what a token has there nobody else meets.
 
 #[path = "../../hsm-backends/tests/tpm/swtpm.rs"]
 #[expect(dead_code, reason = "it is shared with the tests of the stores")]
@@ -12,11 +13,14 @@ mod swtpm;
 use std::path::{Path, PathBuf};
 
 use swtpm::Swtpm;
+use test_stand::Stand;
 
-/// Which backend: `embedded` (the default), `softhsm` or `tpm`.
+/// Which backend: `embedded` (the default), `softhsm`, `tpm` or `nitro`.
 const VARIABLE: &str = "TRELLIS_TEST_BACKEND";
 /// The way to the test's own TPM, for the test's own process.
 const TCTI: &str = "TRELLIS_TEST_TCTI";
+/// Where the enclave's host listens, for the test's own process.
+const HOST: &str = "TRELLIS_TEST_HOST";
 /// SoftHSM 2.6 of Debian and its neighbours; SOFTHSM2_MODULE names another.
 const PLACES: [&str; 3] = [
     "/usr/lib/softhsm/libsofthsm2.so",
@@ -30,6 +34,7 @@ enum Backend {
     Embedded,
     SoftHsm,
     Tpm,
+    Nitro,
 }
 
 fn backend() -> Backend {
@@ -37,7 +42,8 @@ fn backend() -> Backend {
         Err(_) | Ok("embedded") => Backend::Embedded,
         Ok("softhsm") => Backend::SoftHsm,
         Ok("tpm") => Backend::Tpm,
-        Ok(other) => panic!("{VARIABLE}={other}: embedded, softhsm or tpm"),
+        Ok("nitro") => Backend::Nitro,
+        Ok(other) => panic!("{VARIABLE}={other}: embedded, softhsm, tpm or nitro"),
     }
 }
 
@@ -51,11 +57,26 @@ pub fn is_tpm() -> bool {
     backend() == Backend::Tpm
 }
 
+/// Whether the keys are in an enclave.
+pub fn is_nitro() -> bool {
+    backend() == Backend::Nitro
+}
+
 /// SoftHSM's library.
 pub fn softhsm() -> PathBuf {
     let named = std::env::var_os("SOFTHSM2_MODULE").map(PathBuf::from);
     let found = named.or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.exists()));
     found.expect("SoftHSM: install the Debian package softhsm2, or name the library in SOFTHSM2_MODULE")
+}
+
+/// What the backend is called.
+pub(crate) fn name() -> &'static str {
+    match backend() {
+        Backend::Embedded => "embedded",
+        Backend::SoftHsm => "softhsm",
+        Backend::Tpm => "tpm",
+        Backend::Nitro => "nitro",
+    }
 }
 
 /// A configuration with this backend in each of its slots.
@@ -64,6 +85,9 @@ pub(crate) fn of(text: &str) -> String {
         Backend::Embedded => return text.to_owned(),
         Backend::SoftHsm => format!("\nbackend = 'pkcs11'\nmodule-path = '{}'\n", softhsm().display()),
         Backend::Tpm => format!("\nbackend = 'tpm'\ntcti = '{}'\n", std::env::var(TCTI).unwrap_or_default()),
+        Backend::Nitro => {
+            format!("\nbackend = 'nitro'\nhost = '{}'\n", std::env::var(HOST).unwrap_or_default())
+        }
     };
     // At the end of each slot, so that what stands before keeps its line.
     let mut slots = text.split("[[slot]]\n");
@@ -83,26 +107,35 @@ pub fn prepare_softhsm(directory: &Path) {
 }
 
 /// What a test's backend needs outside the test's process: it lives as long as this.
-#[derive(Debug, Default)]
-pub(crate) struct Prepared(Option<Swtpm>);
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    Nothing,
+    Tpm(Swtpm),
+    Enclave(&'static Stand),
+}
 
 impl Prepared {
     /// For a test whose directory this is: a directory of SoftHSM's without a token, whose SOFTHSM2_CONF is the file in it;
-    /// or a new TPM.
+    /// or a new TPM; or the enclave of this program.
     pub(crate) fn new(directory: &Path) -> Self {
         match backend() {
-            Backend::Embedded => Self::default(),
+            Backend::Embedded => Self::Nothing,
             Backend::SoftHsm => {
                 prepare_softhsm(directory);
-                Self::default()
+                Self::Nothing
             }
-            Backend::Tpm => Self(Some(Swtpm::start(&directory.join("tpm")))),
+            Backend::Tpm => Self::Tpm(Swtpm::start(&directory.join("tpm"))),
+            Backend::Nitro => Self::Enclave(Stand::shared()),
         }
     }
 
     /// What the test's process has to know.
-    pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
-        // What libtss2 writes for each wrong PIN is of no use beside the log.
-        self.0.iter().flat_map(|tpm| [(TCTI, tpm.tcti()), ("TSS2_LOG", "all+none".into())])
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Nothing => Vec::new(),
+            // What libtss2 writes for each wrong PIN is of no use beside the log.
+            Self::Tpm(tpm) => vec![(TCTI, tpm.tcti()), ("TSS2_LOG", "all+none".into())],
+            Self::Enclave(stand) => vec![(HOST, stand.host())],
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{backend, library, raw::Raw};
+use crate::{backend, exempt, library, raw::Raw};
 
 const INSIDE: &str = "TRELLIS_TEST_INSIDE";
 /// No test waits for this long; a deadlock does.
@@ -60,6 +60,9 @@ pub fn run(path: &str, test: impl FnOnce(&Place)) {
         return test(&place);
     }
     let (_, name) = path.split_once("::").expect("a test lies in a module of its program");
+    if exempt::is_exempt(name) {
+        return;
+    }
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let place = Place { directory: directory.path().to_owned() };
     let prepared = backend::Prepared::new(directory.path());

@@ -64,6 +64,12 @@ impl Drop for Child {
     }
 }
 
+/// SIGPIPE ends this process, as it does every C program that has not said otherwise.
+pub fn sigpipe_kills() {
+    // SAFETY: no handler is named.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// SIGKILL to a group of processes, by the id of the child of this process that leads it and was not waited for.
 pub fn kill_group(leader: u32) {
     let group = libc::pid_t::try_from(leader).expect("a process id");

@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::object::{CLASSES, KeyName, Object, class_name};
 use crate::options::{Global, Outcome, TokenArgs};
 use crate::output::{clean, show};
+use crate::secret::fill_random;
 use crate::token::OpenToken;
 
 /// Length of the CKA_ID that is made up when none is given, in bytes.
@@ -183,13 +184,8 @@ pub(crate) fn report(global: &Global, open: &OpenToken, id: &[u8], verb: &str) -
 /// 16 random bytes tell apart more keys than any token holds, and give nothing away about the key.
 pub(crate) fn random_id() -> Result<Vec<u8>> {
     let mut id = [0; ID_LEN];
-    let filled = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty());
-    match filled {
-        Ok(ID_LEN) => Ok(id.to_vec()),
-        Ok(_) | Err(_) => {
-            Err(Error::new(Exit::Io, "the system gives no random bytes").remedy("run `trellis doctor`"))
-        }
-    }
+    fill_random(&mut id)?;
+    Ok(id.to_vec())
 }
 
 fn refuse_taken(open: &OpenToken, attribute: &Attribute, what: &str, remedy: &str) -> Result<()> {

@@ -134,7 +134,7 @@ impl ImportArgs {
 }
 
 /// A token that refuses a short RSA key has many codes for it, and none names the size.
-fn too_small(error: Error, algorithm: Algorithm) -> Error {
+pub(crate) fn too_small(error: Error, algorithm: Algorithm) -> Error {
     match algorithm {
         Algorithm::Rsa(bits) if bits < LEAST_RSA => error
             .meaning(format!("the token does not take an RSA key of {bits} bits"))
@@ -143,10 +143,12 @@ fn too_small(error: Error, algorithm: Algorithm) -> Error {
     }
 }
 
-/// Creates a public key object. Tokens disagree about the form of an Edwards point: the older is tried first.
+/// Creates a public key object; what `extra` says goes before what a public key is by itself. Tokens disagree about the
+/// form of an Edwards point: the older is tried first.
 pub(crate) fn create_public(session: &Session, key: &PublicKey, extra: &[Attribute]) -> Result<ObjectHandle> {
     let create = |form| -> Result<ObjectHandle> {
         let mut template = key.attributes(form)?;
+        template.retain(|own| !extra.iter().any(|other| other.attribute_type() == own.attribute_type()));
         template.extend_from_slice(extra);
         Ok(session.create_object(&template)?)
     };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use cryptoki::object::ObjectClass;
 
-use crate::commands::{generate, import};
+use crate::commands::{export_attestation, generate, import, move_key};
 use crate::encoding::{base64, hex};
 use crate::entry::{Entry, KeyJson};
 use crate::error::{Error, Result, While};
@@ -36,6 +36,10 @@ enum Command {
     Import(import::ImportArgs),
     /// Write the public half of a key.
     ExportPublic(ExportArgs),
+    /// Write what an enclave attested of a key when it made it, for `attest verify`.
+    ExportAttestation(export_attestation::ExportAttestationArgs),
+    /// Move a key to another token of the module, with proof that the copy is the key.
+    Move(move_key::MoveArgs),
     /// Delete a key: both halves of it.
     Delete(DeleteArgs),
 }
@@ -103,6 +107,8 @@ impl KeyCommand {
             Command::Show(args) => args.run(global),
             Command::Import(args) => args.run(global),
             Command::ExportPublic(args) => args.run(global),
+            Command::ExportAttestation(args) => args.run(global),
+            Command::Move(args) => args.run(global),
             Command::Delete(args) => args.run(global),
         }
     }
@@ -239,7 +245,7 @@ impl DeleteArgs {
 }
 
 /// The one key that is meant, with all its objects.
-fn one_entry(open: &OpenToken, name: &KeyName) -> Result<Entry> {
+pub(crate) fn one_entry(open: &OpenToken, name: &KeyName) -> Result<Entry> {
     let mut named = Vec::new();
     for class in CLASSES {
         named.extend(Object::named(open.session(), class, name).while_doing("looking for the key")?);
@@ -302,7 +308,7 @@ pub(crate) fn find_public(open: &mut OpenToken, args: &TokenArgs, name: &KeyName
 }
 
 /// A listing without a PIN would leave out the private keys, and look as if there were none.
-fn login_to_look(open: &mut OpenToken, args: &TokenArgs, name: Option<&KeyName>) -> Result<()> {
+pub(super) fn login_to_look(open: &mut OpenToken, args: &TokenArgs, name: Option<&KeyName>) -> Result<()> {
     let source = args.source(name)?;
     open.login(source.as_ref()).map_err(|error| match &source {
         None if terminal::open().is_none() => error

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::{stores, text_of};
 use crate::error::{Error, Result};
+use crate::uri::Uri;
 
 /// What a store is called in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,6 +55,19 @@ impl Backend {
 }
 
 impl StoreArgs {
+    /// What `--backend pkcs11 --module-path LIBRARY` says.
+    pub(crate) fn over_hsm(library: &Path) -> Self {
+        Self {
+            backend: Some(Backend::Pkcs11),
+            path: None,
+            pin_tries: None,
+            module_path: Some(library.to_owned()),
+            tcti: None,
+            pcrs: None,
+            host: None,
+        }
+    }
+
     /// The lines of a slot for a token of this label, without what tells one token of an HSM from another; `None`
     /// where no slot is to be added.
     pub(crate) fn lines(&self, label: &str) -> Result<Option<toml::Table>> {
@@ -72,6 +86,14 @@ impl StoreArgs {
             lines.extend(value.clone().map(|value| (name.to_owned(), value.into())));
         }
         Ok(Some(lines))
+    }
+
+    /// The lines that mean one token of the HSM.
+    pub(crate) fn lines_of_token(&self, label: &str, serial: &str) -> Result<toml::Table> {
+        let mut lines = self.lines(label)?.unwrap_or_default();
+        let uri = Uri { serial: Some(serial.to_owned()), ..Uri::default() };
+        lines.insert("token".into(), uri.to_string().into());
+        Ok(lines)
     }
 
     fn folder(&self, label: &str) -> Result<PathBuf> {

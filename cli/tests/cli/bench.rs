@@ -44,6 +44,13 @@ impl Bench {
         assert!(copied.success());
     }
 
+    /// SoftHSM's library.
+    pub(crate) fn softhsm() -> PathBuf {
+        let known = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"];
+        let found = known.iter().map(Path::new).find(|path| path.is_file());
+        found.expect("SoftHSM is installed (Debian package softhsm2)").to_owned()
+    }
+
     /// A module without an initialised token.
     pub(crate) fn empty() -> Self {
         let kind = match std::env::var("TRELLIS_TEST_MODULE_KIND").as_deref() {
@@ -54,12 +61,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let module = match kind {
-            Kind::SoftHsm => {
-                let known =
-                    ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"];
-                let found = known.iter().map(Path::new).find(|path| path.is_file());
-                found.expect("SoftHSM is installed (Debian package softhsm2)").to_owned()
-            }
+            Kind::SoftHsm => Self::softhsm(),
             Kind::Trellis => match std::env::var_os("TRELLIS_MODULE") {
                 Some(path) => path.into(),
                 None => Path::new(env!("CARGO_BIN_EXE_trellis")).with_file_name("libtrellis_pkcs11.so"),

@@ -175,6 +175,8 @@ fn a_reader_that_leaves_early_is_no_failure() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+const MANUAL: &str = include_str!("../../../docs/cli.md");
+
 /// Every name in a document, at any depth.
 fn names(value: &Value, found: &mut Vec<String>) {
     match value {
@@ -187,12 +189,20 @@ fn names(value: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// The manual explains every name in the document.
+pub(crate) fn is_documented(document: &Value) {
+    let mut found = Vec::new();
+    names(document, &mut found);
+    for name in found {
+        assert!(MANUAL.contains(&format!("`{name}`")), "docs/cli.md does not explain `{name}`");
+    }
+}
+
 #[test]
 fn every_name_in_json_is_documented() {
     let bench = Bench::new();
-    let manual = include_str!("../../../docs/cli.md");
+    let manual = MANUAL;
     let message = bench.write("message", "m");
-    let mut found = Vec::new();
     let generated = bench.generate("ed25519", "k");
     let signed = bench.user_json(&["sign", &message, "-k", "k", "-o", &bench.arg("s")]);
     let documents = [
@@ -210,10 +220,7 @@ fn every_name_in_json_is_documented() {
         serde_json::from_str(&bench.run(&["key", "show", "k", "--public", "--json"]).expect(4).stderr)
             .unwrap(),
     ];
-    documents.iter().for_each(|document| names(document, &mut found));
-    for name in found {
-        assert!(manual.contains(&format!("`{name}`")), "docs/cli.md does not explain `{name}`");
-    }
+    documents.iter().for_each(is_documented);
     for line in
         bench.ok(&["--help"]).text().lines().filter(|line| line.starts_with("  ") && line.contains("  "))
     {

@@ -11,6 +11,10 @@ mod key;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod migrate;
+#[cfg(test)]
+mod move_key;
+#[cfg(test)]
 mod sign;
 #[cfg(test)]
 mod token;

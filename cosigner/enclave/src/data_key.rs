@@ -4,6 +4,8 @@
 //! What comes back is not signed by KMS: a host that owns the enclave's RSA key's public half can make a data key up.
 //! It then has sealed with a key that it knows, which docs/threat-model.md says.
 
+use std::time::Duration;
+
 use algorithms::SecretBytes;
 use cosigner_protocol::{
     Bytes, KmsKey, Transport, UserId,
@@ -38,6 +40,7 @@ pub(crate) struct Asking<'a> {
     pub(crate) transport: &'a mut Transport,
     pub(crate) nsm: &'a dyn Nsm,
     pub(crate) recipients: &'a Recipients,
+    pub(crate) patience: Duration,
 }
 
 impl Asking<'_> {
@@ -75,7 +78,7 @@ impl Asking<'_> {
     }
 
     fn ask(&mut self, question: impl FnOnce(Bytes) -> FromEnclave) -> Result<(DataKey, Bytes), Broken> {
-        let recipient = self.recipients.next()?;
+        let recipient = self.recipients.next(self.patience)?;
         let attestation = self.nsm.attest(None, Some(recipient.spki())).map_err(Refusal::from)?;
         self.transport.say(&question(Bytes(attestation)))?;
         match self.transport.hear::<ToEnclave>()? {
@@ -96,7 +99,7 @@ impl Asking<'_> {
 fn reason(error: EnvelopeError) -> &'static str {
     match error {
         EnvelopeError::Form => "what came is no CiphertextForRecipient",
-        EnvelopeError::OtherRecipient => "the CiphertextForRecipient is to another key than this request's",
+        EnvelopeError::OtherRecipient => "the CiphertextForRecipient is to another key, or was there before",
         EnvelopeError::Content => "the CiphertextForRecipient was altered",
     }
 }

@@ -34,7 +34,7 @@ const LONGEST: usize = 4096;
 pub(crate) enum EnvelopeError {
     /// No EnvelopedData with one recipient and these algorithms.
     Form,
-    /// It is to another key: of another question, or another enclave.
+    /// It is to another key, of another question or another enclave; or it has been opened before.
     OtherRecipient,
     /// What is inside was altered.
     Content,
@@ -83,4 +83,48 @@ fn parse(envelope: &[u8]) -> Option<Parts> {
     let iv = iv.as_bytes().try_into().ok()?;
     let content = encrypted.encrypted_content?.into_bytes().into_vec();
     (encrypted.content_enc_alg.oid == AES_256_CBC).then_some(Parts { to, iv, content })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// An answer of the real KMS, whose key nobody has: only its form can be looked at. TRELLIS_NITRO_DOCUMENTS names the
+    /// folder that has it (CONTRIBUTING.md).
+    #[test]
+    fn the_form_is_that_of_the_real_kms() {
+        let folder = std::env::var_os("TRELLIS_NITRO_DOCUMENTS").filter(|folder| !folder.is_empty());
+        let Some(folder) = folder else {
+            let line = "the_form_is_that_of_the_real_kms: TRELLIS_NITRO_DOCUMENTS names no folder";
+            // Past the harness, which hides what passes.
+            let told = std::io::stderr().write_all(format!("NOT RUN: {line}\n").as_bytes());
+            told.expect("standard error is there");
+            if let Some(path) = std::env::var_os("TRELLIS_TESTS_NOT_RUN") {
+                let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+                writeln!(file.expect("the list can be written"), "optional: {line}").expect("as well");
+            }
+            return;
+        };
+        let sample = std::fs::read(std::path::Path::new(&folder).join("kms_cms_sample1.ber"));
+        let sample = sample.expect("the folder has an answer of KMS");
+        let parts = parse(&sample).expect("it is understood");
+        assert_eq!((parts.to.enc_key.as_bytes().len(), parts.content.len()), (256, 16));
+        // Cut short anywhere it is nothing.
+        for length in 0..sample.len() {
+            assert!(parse(&sample[..length]).is_none(), "{length}");
+        }
+        // Another hash or cipher than was asked for is not used: SHA-1 for both, AES-128.
+        let sha256: [u8; 11] = [0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
+        for at in (0..sample.len() - sha256.len()).filter(|at| sample[*at..].starts_with(&sha256)) {
+            let mut other = sample.clone();
+            other[at + sha256.len() - 1] = 4;
+            assert!(parse(&other).is_none());
+        }
+        let aes = sample.windows(2).rposition(|bytes| bytes == [0x01, 0x2a]).expect("AES-256-CBC");
+        let mut other = sample.clone();
+        other[aes + 1] = 0x02;
+        assert!(parse(&other).is_none());
+    }
 }

@@ -1,6 +1,6 @@
 //! How the program is called. What it says of an option is the manual.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use clap::Args;
 use cosigner_protocol::Address;
@@ -27,6 +27,10 @@ pub struct Options {
     /// Seconds for a whole frame to come or go, and for KMS to answer
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     frame_time: u32,
+    /// Questions to KMS for which one RSA key serves. More than 1 saves the making of keys, and lets whoever learns one
+    /// read as many answers
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    questions_per_key: NonZeroU32,
     /// End when standard input ends
     #[arg(long)]
     until_eof: bool,
@@ -40,6 +44,7 @@ pub struct Settings {
     pub(crate) connections: usize,
     pub(crate) idle: Duration,
     pub(crate) frame: Duration,
+    pub(crate) questions_per_key: NonZeroU32,
 }
 
 impl Options {
@@ -58,6 +63,7 @@ impl Options {
             connections: self.connections.into(),
             idle: seconds(self.idle),
             frame: seconds(self.frame_time),
+            questions_per_key: self.questions_per_key,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What happens between a request and its answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cosigner_protocol::{
     Algorithm, Bytes, Error, KmsKey, Secret, Transport, UserId,
@@ -49,6 +49,7 @@ pub(crate) struct Service {
     recipients: Recipients,
     open: OpenKeys,
     tries: Tries,
+    patience: Duration,
 }
 
 impl Service {
@@ -58,9 +59,10 @@ impl Service {
         algorithms::random::stir(&stirred).map_err(|error| std::io::Error::other(error.to_string()))?;
         let service = Arc::new(Self {
             nsm,
-            recipients: Recipients::start()?,
+            recipients: Recipients::start(settings.questions_per_key)?,
             open: OpenKeys::new(settings.keep_open),
             tries: Tries::default(),
+            patience: settings.frame,
         });
         if let Some(pause) = Some(settings.keep_open / 10).filter(|pause| !pause.is_zero()) {
             let service = Arc::downgrade(&service);
@@ -100,7 +102,8 @@ impl Service {
     }
 
     fn answer(&self, request: ToEnclave, transport: &mut Transport) -> Result<FromEnclave, Broken> {
-        let mut asking = Asking { transport, nsm: &*self.nsm, recipients: &self.recipients };
+        let mut asking =
+            Asking { transport, nsm: &*self.nsm, recipients: &self.recipients, patience: self.patience };
         match request {
             ToEnclave::Health {} => Ok(self.health()?),
             ToEnclave::Generate { user_id, algorithm, kms_key } => {

@@ -14,8 +14,6 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::kms::{Kms, Question, Refusal, Reply};
 
-/// How long an enclave that is away is waited for: it may be starting again.
-const PATIENCE: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(50);
 /// A connection that has been idle for longer is not used any more.
 const STALE: Duration = Duration::from_secs(60);
@@ -25,6 +23,8 @@ const STALE: Duration = Duration::from_secs(60);
 pub struct Enclave {
     address: Address,
     timeouts: Timeouts,
+    /// How long one that is away is waited for: it may be starting again.
+    patience: Duration,
     /// At most as many conversations at a time.
     limit: usize,
     connections: Mutex<Connections>,
@@ -64,18 +64,19 @@ pub enum EnclaveError {
 struct Permit<'a>(&'a Enclave);
 
 impl Enclave {
-    /// An enclave at an address, which is not yet called, with at most `limit` conversations at a time.
-    pub fn new(address: Address, timeouts: Timeouts, limit: usize) -> Self {
+    /// An enclave at an address, which is not yet called, with at most `limit` conversations at a time. One that is away
+    /// is waited for as long as `patience`.
+    pub fn new(address: Address, timeouts: Timeouts, patience: Duration, limit: usize) -> Self {
         let connections = Mutex::default();
-        Self { address, timeouts, limit, connections, returned: Condvar::new() }
+        Self { address, timeouts, patience, limit, connections, returned: Condvar::new() }
     }
 
     /// Asks, relays the enclave's question to KMS if it has one, and returns its answer.
     ///
-    /// A connection that breaks is made anew and the request said again, for four seconds: whatever the enclave
+    /// A connection that breaks is made anew and the request said again, as long as patience lasts: whatever the enclave
     /// has made and nobody kept is nothing. Only a PIN is never said twice, since each time may count as a try.
     pub fn ask(&self, request: &ToEnclave, kms: &Kms) -> Result<Outcome, EnclaveError> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         let _permit = self.permit(until)?;
         let once = matches!(request, ToEnclave::OpenToken { .. });
         loop {
@@ -93,7 +94,11 @@ impl Enclave {
             };
             match converse(&mut transport, request, kms) {
                 Ok(outcome) => {
-                    self.connections.lock().idle.push((transport, Instant::now()));
+                    let mut connections = self.connections.lock();
+                    // Not more than can be in use: the enclave has only so many places.
+                    if connections.idle.len() < self.limit {
+                        connections.idle.push((transport, Instant::now()));
+                    }
                     return Ok(outcome);
                 }
                 Err(EnclaveError::Transport(Error::Closed | Error::Truncated | Error::Io(_)))

@@ -21,10 +21,6 @@ const USER_ID: &str = "user_id";
 /// How often a call is tried: throttling and KMS' own failures pass.
 const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// For one call with all its tries. Together with the patience for the enclave it stays below the ten seconds for which
-/// whoever asks waits for an answer.
-const WHOLE_CALL: Duration = Duration::from_secs(5);
-const ONE_TRY: Duration = Duration::from_millis(2500);
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// What is asked of KMS.
@@ -79,8 +75,13 @@ pub struct Kms {
 
 impl Kms {
     /// Finds credentials where AWS' client finds them (environment, profile, instance role). `keys` begins with the one
-    /// for new data keys. `endpoint` is for a VPC endpoint or a test.
-    pub fn new(runtime: &Handle, keys: Vec<KmsKey>, endpoint: Option<&str>) -> Result<Self, KmsConfigError> {
+    /// for new data keys. `endpoint` is for a VPC endpoint or a test. A call with all its tries ends `within` a time.
+    pub fn new(
+        runtime: &Handle,
+        keys: Vec<KmsKey>,
+        endpoint: Option<&str>,
+        within: Duration,
+    ) -> Result<Self, KmsConfigError> {
         let mut regions =
             keys.iter().map(|key| region(key).ok_or_else(|| KmsConfigError::Key(key.as_str().to_owned())));
         let first = regions.next().ok_or_else(|| KmsConfigError::Key(String::new()))??;
@@ -94,8 +95,8 @@ impl Kms {
         }
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_PAUSE);
         let timeouts = TimeoutConfig::builder()
-            .operation_timeout(WHOLE_CALL)
-            .operation_attempt_timeout(ONE_TRY)
+            .operation_timeout(within)
+            .operation_attempt_timeout(within / 2)
             .connect_timeout(CONNECT)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -121,27 +122,32 @@ impl Kms {
             let cause = format!("the KMS key {} is not among the configured ones", question.kms_key.as_str());
             return Err(Refusal { reason: KmsRefusal::Denied, cause });
         }
-        match &question.wrapped_key {
-            None => self.runtime.block_on(self.generate_data_key(question)),
-            Some(wrapped_key) => self.runtime.block_on(self.decrypt(question, wrapped_key)),
+        // On a thread of the runtime, whose stack is deep enough for the client (`main`).
+        let call = self.runtime.spawn(call(self.client.clone(), question.clone()));
+        self.runtime.block_on(call).unwrap_or_else(|error| {
+            let cause = format!("the call was cut off: {error}");
+            Err(Refusal { reason: KmsRefusal::Service, cause })
+        })
+    }
+}
+
+async fn call(client: Client, question: Question) -> Result<Reply, Refusal> {
+    let (kms_key, user_id) = (question.kms_key.as_str(), question.user_id.as_str());
+    match &question.wrapped_key {
+        None => {
+            let call = client.generate_data_key().key_id(kms_key).key_spec(DataKeySpec::Aes256);
+            let call = call.encryption_context(USER_ID, user_id).recipient(recipient(&question));
+            let answer = call.send().await.map_err(refusal)?;
+            let wrapped_key = answer.ciphertext_blob.map(Blob::into_inner);
+            reply(&question, answer.plaintext, answer.key_id, answer.ciphertext_for_recipient, wrapped_key)
         }
-    }
-
-    async fn generate_data_key(&self, question: &Question) -> Result<Reply, Refusal> {
-        let call = self.client.generate_data_key().key_id(question.kms_key.as_str());
-        let call = call.key_spec(DataKeySpec::Aes256).encryption_context(USER_ID, question.user_id.as_str());
-        let answer = call.recipient(recipient(question)).send().await.map_err(refusal)?;
-        let wrapped_key = answer.ciphertext_blob.clone().map(Blob::into_inner);
-        reply(question, answer.plaintext, answer.key_id, answer.ciphertext_for_recipient, wrapped_key)
-    }
-
-    async fn decrypt(&self, question: &Question, wrapped_key: &Bytes) -> Result<Reply, Refusal> {
-        let call = self.client.decrypt().key_id(question.kms_key.as_str());
-        let call = call.ciphertext_blob(Blob::new(wrapped_key.0.clone()));
-        let call = call.encryption_context(USER_ID, question.user_id.as_str());
-        let answer = call.recipient(recipient(question)).send().await.map_err(refusal)?;
-        let wrapped_key = Some(wrapped_key.0.clone());
-        reply(question, answer.plaintext, answer.key_id, answer.ciphertext_for_recipient, wrapped_key)
+        Some(wrapped_key) => {
+            let call = client.decrypt().key_id(kms_key).ciphertext_blob(Blob::new(wrapped_key.0.clone()));
+            let call = call.encryption_context(USER_ID, user_id).recipient(recipient(&question));
+            let answer = call.send().await.map_err(refusal)?;
+            let wrapped_key = Some(wrapped_key.0.clone());
+            reply(&question, answer.plaintext, answer.key_id, answer.ciphertext_for_recipient, wrapped_key)
+        }
     }
 }
 

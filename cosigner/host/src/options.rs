@@ -34,6 +34,12 @@ pub struct Options {
     /// Requests to the enclave at a time
     #[arg(long, value_name = "COUNT", default_value_t = 16)]
     pub enclave_connections: usize,
+    /// Seconds for which an enclave that is away is waited for; whoever asks waits ten for an answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 4)]
+    pub enclave_time: u32,
+    /// Seconds for a call to KMS with all its tries; the enclave waits ten
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub kms_time: u32,
     /// End when standard input ends, as at SIGTERM
     #[arg(long)]
     pub until_eof: bool,

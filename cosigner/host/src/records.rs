@@ -5,9 +5,9 @@
 
 use std::{
     fmt,
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -64,6 +64,8 @@ pub struct Record {
 pub enum RecordsError {
     /// The file cannot be made.
     Io(io::Error),
+    /// Others than its owner may read or write it: its mode.
+    Mode(u32),
     /// SQLite: the disk is full, the file is locked for too long, or anything else.
     Sql(rusqlite::Error),
     /// It is a file of another program.
@@ -79,14 +81,7 @@ pub enum RecordsError {
 impl Records {
     /// Opens the file, which is made if it is not there. Its folder must be.
     pub fn open(path: &Path) -> Result<Self, RecordsError> {
-        // SQLite would make it with the mode of the umask.
-        OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(RecordsError::Io)?;
+        make(path)?;
         let mut sql = Connection::open(path)?;
         sql.busy_timeout(BUSY)?;
         // A file that somebody has prepared brings no functions, views or triggers of its own to life.
@@ -175,6 +170,22 @@ impl fmt::Debug for Records {
     }
 }
 
+/// An empty file of the right mode, where there is none: SQLite would make it with the mode of the umask. One that is there
+/// is not opened, since closing it would let go of locks that SQLite has in this process.
+fn make(path: &Path) -> Result<(), RecordsError> {
+    match fs::metadata(path) {
+        Ok(found) if found.mode() & 0o077 != 0 => Err(RecordsError::Mode(found.mode() & 0o777)),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(RecordsError::Io(error)),
+                _ => Ok(()),
+            }
+        }
+        Err(error) => Err(RecordsError::Io(error)),
+    }
+}
+
 fn create(sql: &Transaction<'_>) -> Result<(), RecordsError> {
     for (_, statement) in SCHEMA {
         sql.execute_batch(statement)?;
@@ -236,6 +247,9 @@ impl fmt::Display for RecordsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "the file cannot be made: {error}"),
+            Self::Mode(mode) => {
+                write!(f, "others may use the file (mode {mode:o}): chmod 600 makes it yours alone")
+            }
             Self::Sql(error) => write!(f, "SQLite: {error}"),
             Self::Foreign => f.write_str("the file is another program's"),
             Self::Newer(format) => write!(f, "the file is in format {format}, and this host reads {FORMAT}"),

@@ -135,11 +135,15 @@ impl Drop for Begun<'_> {
 }
 
 impl Work {
-    /// Begins no more requests, and waits for those that were begun, as long as `within`. Whether they are done.
-    pub fn stop(&self, within: Duration) -> bool {
+    /// From now on a request is not begun any more, and its connection is closed.
+    pub fn begin_no_more(&self) {
+        self.state.lock().stopping = true;
+    }
+
+    /// Waits for the requests that were begun, as long as `within`. Whether they are done.
+    pub fn wait(&self, within: Duration) -> bool {
         let until = Instant::now() + within;
         let mut state = self.state.lock();
-        state.stopping = true;
         while state.requests > 0 {
             if self.less.wait_until(&mut state, until).timed_out() {
                 return false;

@@ -24,6 +24,8 @@ struct State {
     held: bool,
     waiting: u32,
     calls: BTreeMap<String, u32>,
+    /// Whose the last call was, as its signature says.
+    credential: String,
 }
 
 /// How a call with Recipient is answered.
@@ -49,6 +51,7 @@ impl Faults {
     /// | `hold`, `release` | calls wait from the one to the other |
     /// | `waiting` | how many are waiting |
     /// | `calls OPERATION` | how many there have been, failed ones too |
+    /// | `credential` | of the last call: access key, day, region and service, as its signature has them |
     pub fn command(&self, line: &str) -> Result<String, String> {
         let words: Vec<_> = line.split_whitespace().collect();
         let number = |word: &str| word.parse::<u32>().map_err(|_| format!("{word} is no number"));
@@ -68,6 +71,7 @@ impl Faults {
             ["calls", operation] => {
                 return Ok(state.calls.get(operation).copied().unwrap_or_default().to_string());
             }
+            ["credential"] => return Ok(state.credential.clone()),
             _ => return Err(format!("no command {line}")),
         }
         Ok("ok".to_owned())
@@ -93,6 +97,10 @@ impl Faults {
             }
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn signed_by(&self, credential: &str) {
+        credential.clone_into(&mut self.lock().credential);
     }
 
     /// Whether this answer is to be cut off.

@@ -90,8 +90,10 @@ fn answer(service: &Service, request: &Request) -> Result<Vec<u8>, KmsError> {
     }
     let operation = request.header("x-amz-target").strip_prefix("TrentService.");
     let operation = operation.ok_or_else(|| KmsError::new("UnknownOperationException", "no X-Amz-Target"))?;
-    if !request.header("authorization").starts_with("AWS4-HMAC-SHA256 Credential=") {
-        return Err(KmsError::new("MissingAuthenticationTokenException", "Missing Authentication Token"));
-    }
+    let signature = request.header("authorization").strip_prefix("AWS4-HMAC-SHA256 Credential=");
+    let signature = signature.ok_or_else(|| {
+        KmsError::new("MissingAuthenticationTokenException", "Missing Authentication Token")
+    })?;
+    service.faults.signed_by(signature.split(',').next().unwrap_or_default());
     service.call(operation, &request.body)
 }

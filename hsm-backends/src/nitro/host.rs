@@ -10,7 +10,7 @@ use cosigner_protocol::{
     message::{Class, Failure, Layer, Request, Response},
 };
 
-use crate::{StoreError, gate::Gate};
+use crate::{ReportGroup, StoreError, gate::Gate};
 
 /// How long a request is made again and again: longer than an enclave takes to start.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,6 +69,21 @@ impl Host {
         let answer = fresh.ask(request)?;
         inside.held = Some(fresh);
         Ok(answer)
+    }
+
+    /// What host and enclave say of themselves. Nobody is waited for who is not there.
+    pub(super) fn report(&self) -> Result<Vec<ReportGroup>, StoreError> {
+        let health = match self.ask_once(&Request::Health {}) {
+            Ok(Response::Health(health)) => health,
+            Ok(other) => return Err(self.unexpected(&other)),
+            Err(error) => return Err(self.trouble(&Trouble::Connection(error))),
+        };
+        let enclave = health.enclave.ok_or_else(|| self.trouble(&Trouble::Answered(Layer::Enclave)))?;
+        let algorithms: Vec<_> = enclave.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        Ok(vec![
+            ("host", vec![("address", self.address.to_string()), ("version", health.host_version)]),
+            ("enclave", vec![("version", enclave.enclave_version), ("algorithms", algorithms.join(", "))]),
+        ])
     }
 
     /// Whether what the enclave sealed is under the KMS key that the configuration names.

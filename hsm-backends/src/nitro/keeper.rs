@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The first byte of what is kept: Argon2id version 0x13, then an enclave.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const SALT_LEN: usize = 16;
 
 /// The keeper of a store in an enclave.

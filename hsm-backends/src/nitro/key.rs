@@ -235,11 +235,9 @@ impl PrivateKey for EnclaveKey {
 
     fn birth(&self) -> Result<Option<Birth>, StoreError> {
         match self.host.ask(&Request::PublicKey { user_id: self.user_id.clone() })? {
-            Response::Key { kms_key, wrapped_key, birth_attestation, .. } => Ok(Some(Birth {
+            Response::Key { key, kms_key, wrapped_key, birth_attestation } => Ok(Some(Birth {
                 attestation: birth_attestation.0,
-                user_id: self.user_id.as_str().into(),
-                kms_key: kms_key.as_str().into(),
-                wrapped_key: wrapped_key.0,
+                record: protocol::key_record(&key, &kms_key, &wrapped_key),
             })),
             other => Err(self.host.unexpected(&other)),
         }

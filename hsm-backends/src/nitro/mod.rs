@@ -12,7 +12,10 @@ mod vault;
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
 
-use crate::{Admin, Description, KeyStore, Objects, Pin, Role, StoreError, Vault, sealed::SealedStore};
+use crate::{
+    Admin, Description, KeyStore, Objects, Pin, ReportGroup, Role, SealedBy, StoreError, Vault,
+    sealed::SealedStore,
+};
 use host::Host;
 use keeper::EnclaveKeeper;
 use vault::NitroVault;
@@ -66,8 +69,12 @@ impl KeyStore for NitroStore {
         Ok(Box::new(NitroVault::new(self.host.clone(), self.sealed.open(role, pin)?)))
     }
 
-    fn seals_in_device(&self) -> bool {
-        true
+    fn sealed_by(&self) -> SealedBy {
+        SealedBy::Enclave
+    }
+
+    fn report(&self) -> Result<Vec<ReportGroup>, StoreError> {
+        self.host.report()
     }
 
     fn admin(&self) -> Option<&dyn Admin> {

@@ -7,7 +7,7 @@
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,8 @@ use cryptoki_sys as ck;
 
 use super::{
     device::{Device, Devices},
-    raw::{Raw, Rv},
+    exit,
+    raw::{NoSigpipe, Raw, Rv},
     selector::Selector,
 };
 
@@ -66,6 +67,7 @@ impl Libraries {
             changed: Condvar::new(),
             devices: Mutex::default(),
         });
+        exit::remember(Arc::downgrade(&library));
         all.push(library.clone());
         library
     }
@@ -85,6 +87,8 @@ struct State {
     forks: u32,
     /// Somebody has the library to himself, or waits for that.
     alone: bool,
+    /// The process ends.
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -102,6 +106,7 @@ pub(super) struct Inside<'a> {
     library: &'a Library,
     pub(super) raw: Raw,
     pub(super) epoch: u64,
+    _no_sigpipe: NoSigpipe,
 }
 
 /// Why there is nothing to call.
@@ -111,6 +116,8 @@ pub(super) enum Absent {
     NotLoaded(String),
     /// C_Initialize failed.
     NotInitialized(Rv),
+    /// The process ends.
+    Ended,
 }
 
 impl Library {
@@ -148,6 +155,10 @@ impl Library {
         while (state.forks > 0 && !URGENT.get()) || state.alone || (self.one_at_a_time && state.inside > 0) {
             state = self.wait(state);
         }
+        if state.ended && !URGENT.get() {
+            return Err(Absent::Ended);
+        }
+        let no_sigpipe = NoSigpipe::new();
         let raw = match state.raw {
             Some(raw) => raw,
             None => *state.raw.insert(Raw::load(&self.path).map_err(Absent::NotLoaded)?),
@@ -159,11 +170,12 @@ impl Library {
                 Err(Rv(ck::CKR_CRYPTOKI_ALREADY_INITIALIZED)) => state.ours = false,
                 Err(rv) => return Err(Absent::NotInitialized(rv)),
             }
+            exit::initialized(&self.path);
             state.running = true;
             state.epoch += 1;
         }
         state.inside += 1;
-        Ok(Inside { library: self, raw, epoch: state.epoch })
+        Ok(Inside { library: self, raw, epoch: state.epoch, _no_sigpipe: no_sigpipe })
     }
 
     /// Runs `f` while nobody is inside; not at all where somebody does not come out.
@@ -181,7 +193,10 @@ impl Library {
         }
         let nobody = state.inside == 0;
         drop(state);
-        let result = nobody.then(f);
+        let result = nobody.then(|| {
+            let _no_sigpipe = NoSigpipe::new();
+            f()
+        });
         self.state().alone = false;
         self.changed.notify_all();
         result
@@ -218,8 +233,30 @@ impl Library {
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         if let Some(raw) = state.raw.filter(|_| state.running) {
+            let _no_sigpipe = NoSigpipe::new();
             last(raw);
             stop(&mut state);
+        }
+    }
+
+    /// Lets nobody in any more but the thread that ends the process, and waits for those who are inside.
+    pub(super) fn end(&self) {
+        let start = Instant::now();
+        let mut state = loop {
+            match self.state.try_lock() {
+                Ok(state) => break state,
+                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) if start.elapsed() > exit::PATIENCE => return,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        state.ended = true;
+        // What the application does in exit handlers of its own.
+        URGENT.set(true);
+        while state.inside > 0
+            && let Some(left) = exit::PATIENCE.checked_sub(start.elapsed())
+        {
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -244,6 +281,7 @@ impl Library {
 /// What the application has begun stays; only our view of it ends.
 fn stop(state: &mut State) {
     if let Some(raw) = state.raw.filter(|_| state.running && state.ours) {
+        let _no_sigpipe = NoSigpipe::new();
         // A library that cannot be finalised any more is as good as finalised.
         let _ = raw.finalize();
     }
@@ -261,7 +299,8 @@ impl Drop for Inside<'_> {
     fn drop(&mut self) {
         let mut state = self.library.state();
         state.inside -= 1;
-        if state.inside == 0 && (state.forks > 0 || state.alone || self.library.one_at_a_time) {
+        if state.inside == 0 && (state.forks > 0 || state.alone || state.ended || self.library.one_at_a_time)
+        {
             drop(state);
             self.library.changed.notify_all();
         }

@@ -6,6 +6,7 @@
 
 mod admin;
 mod device;
+mod exit;
 mod foreign;
 mod keeper;
 mod library;
@@ -25,7 +26,7 @@ use cryptoki_sys as ck;
 
 use crate::{
     Admin, Attributes, Change, Description, KeyStore, Objects, Pin, PinState, Record, RecordId, Role,
-    StoreError, Vault, sealed::SealedStore,
+    SealedBy, StoreError, Vault, sealed::SealedStore,
 };
 use device::{Device, LoggedIn};
 use foreign::ForeignObjects;
@@ -190,8 +191,8 @@ impl KeyStore for Pkcs11Store {
         Ok(Box::new(opened?))
     }
 
-    fn seals_in_device(&self) -> bool {
-        true
+    fn sealed_by(&self) -> SealedBy {
+        SealedBy::Device
     }
 
     fn admin(&self) -> Option<&dyn Admin> {

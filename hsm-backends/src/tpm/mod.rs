@@ -12,7 +12,7 @@ mod protocol;
 use std::path::PathBuf;
 
 use crate::{
-    Admin, Admission, Description, KeyStore, Objects, Pin, ReportGroup, Role, StoreError, Vault,
+    Admin, Admission, Description, KeyStore, Objects, Pin, ReportGroup, Role, SealedBy, StoreError, Vault,
     sealed::SealedStore,
 };
 use keeper::TpmKeeper;
@@ -68,8 +68,8 @@ impl KeyStore for TpmStore {
         self.0.unlock(role, pin)
     }
 
-    fn seals_in_device(&self) -> bool {
-        true
+    fn sealed_by(&self) -> SealedBy {
+        SealedBy::Device
     }
 
     fn report(&self) -> Result<Vec<ReportGroup>, StoreError> {

@@ -4,6 +4,7 @@
 mod environment;
 mod error;
 mod mechanism;
+mod nitro;
 mod pkcs11;
 mod slot;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use environment::Environment;
 use environment::{absolute, exists};
 pub use error::ConfigError;
 pub use mechanism::MechanismName;
+pub use nitro::Nitro;
 pub use pkcs11::Pkcs11;
 use slot::Lines;
 pub use slot::{Backend, SlotConfig};

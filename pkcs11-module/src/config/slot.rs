@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{MechanismName, pkcs11::Pkcs11, tpm::Tpm};
+use super::{MechanismName, nitro::Nitro, pkcs11::Pkcs11, tpm::Tpm};
 use hsm_backends::pkcs11::Selector;
 
 /// What the lines of one `[[slot]]` may be. An unknown one is refused, and one that belongs to another backend.
@@ -14,7 +14,7 @@ pub(super) struct Lines {
     /// `id = 7`: the number by which clients know the slot; its position in the file, from 0, when absent. Two slots
     /// with one id are refused.
     id: Option<u64>,
-    /// `backend = "embedded"` (the default), `"pkcs11"` or `"tpm"`: where the keys live.
+    /// `backend = "embedded"` (the default), `"pkcs11"`, `"tpm"` or `"nitro"`: where the keys live.
     #[serde(default)]
     backend: Name,
     /// `path = "/var/lib/trellis/ca"`: the store's own directory; with `pkcs11` that of the records which are sealed
@@ -51,6 +51,11 @@ pub(super) struct Lines {
     /// `plug-in = "/usr/lib/trellis/libtrellis_tpm.so"`: the library that has libtss2; the one beside the module when
     /// absent.
     pub(super) plug_in: Option<PathBuf>,
+    /// `host = "unix:/run/trellis/cosigner.sock"`, `"vsock://3:5006"` or `"tcp://127.0.0.1:5006"`: where the host of the
+    /// enclave listens; `nitro` must have it.
+    pub(super) host: Option<String>,
+    /// `kms-key = "arn:aws:kms:..."`: the KMS key that the host must be using; any when absent.
+    pub(super) kms_key: Option<String>,
 }
 
 /// What a backend is called in the file.
@@ -61,6 +66,7 @@ enum Name {
     Embedded,
     Pkcs11,
     Tpm,
+    Nitro,
 }
 
 /// Where the keys of a slot live, with the settings of that kind of store.
@@ -72,6 +78,8 @@ pub enum Backend {
     Pkcs11(Pkcs11),
     /// A directory with an SQLite database, sealed by a TPM 2.0.
     Tpm(Tpm),
+    /// A directory with an SQLite database, and keys in a Nitro enclave.
+    Nitro(Nitro),
 }
 
 /// One `[[slot]]`.
@@ -109,6 +117,7 @@ impl SlotConfig {
             Name::Embedded => ("embedded", Backend::Embedded),
             Name::Pkcs11 => ("pkcs11", Backend::Pkcs11(Pkcs11::take(&mut lines, absolute)?)),
             Name::Tpm => ("tpm", Backend::Tpm(Tpm::take(&mut lines, absolute)?)),
+            Name::Nitro => ("nitro", Backend::Nitro(Nitro::take(&mut lines)?)),
         };
         match lines.left() {
             Some(line) => Err(format!("{line} says nothing with backend = {name:?}")),
@@ -130,6 +139,8 @@ impl Lines {
             ("tcti", self.tcti.is_some()),
             ("pcrs", self.pcrs.is_some()),
             ("plug-in", self.plug_in.is_some()),
+            ("host", self.host.is_some()),
+            ("kms-key", self.kms_key.is_some()),
         ];
         lines.into_iter().find_map(|(name, there)| there.then_some(name))
     }

@@ -78,6 +78,10 @@ fn errors_name_file_line_and_column() {
             "5:14",
             "CKM_X",
         ),
+        ("[[slot]]\nbackend = 'nitro'\npath = '/a'\n", "1:1", "needs host"),
+        ("[[slot]]\nbackend = 'nitro'\npath = '/a'\nhost = 'tcp://10.0.0.1:1'\n", "1:1", "only this machine"),
+        ("[[slot]]\nbackend = 'nitro'\npath = '/a'\nhost = 'unix:/b'\nkms-key = ''\n", "1:1", "ARN"),
+        ("[[slot]]\npath = '/a'\nhost = 'unix:/b'\n", "1:1", "host says nothing"),
         (
             "[[slot]]\npath = '/a'\npcrs = 'sha256:0'\n",
             "1:1",

@@ -28,6 +28,7 @@ use std::{
 use hsm_backends::{
     KeyStore, RecordId, StoreError,
     embedded::{self, EmbeddedStore},
+    nitro::{self, NitroStore},
     pkcs11::{self, Libraries, Pkcs11Store},
     tpm::{self, TpmStore},
 };
@@ -169,6 +170,12 @@ fn store(slot: &SlotConfig, libraries: &Libraries) -> Box<dyn KeyStore> {
             tcti: settings.tcti.clone(),
             pcrs: settings.pcrs.clone(),
             plug_in: settings.plug_in.clone(),
+        })),
+        Backend::Nitro(settings) => Box::new(NitroStore::new(nitro::Options {
+            directory,
+            pin_tries,
+            host: settings.host.clone(),
+            kms_key: settings.kms_key.clone(),
         })),
     }
 }

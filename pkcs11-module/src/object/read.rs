@@ -2,7 +2,7 @@
 
 use algorithms::SecretBytes;
 use cryptoki_sys as ck;
-use hsm_backends::{AttributeType, Attributes, Place, Role, SecretPart, StoreError, Value};
+use hsm_backends::{AttributeType, Attributes, Birth, Place, Role, SealedBy, SecretPart, StoreError, Value};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -22,8 +22,11 @@ pub(crate) fn answer(
     ec_point_der: bool,
 ) -> Result<Answer> {
     let attributes = object.attributes();
-    if kind == CKA_TRELLIS_PLACE {
-        return place(object, slot);
+    match kind {
+        CKA_TRELLIS_PLACE => return place(object, slot),
+        CKA_TRELLIS_BIRTH_ATTESTATION => return birth(object, slot, |birth| birth.attestation),
+        CKA_TRELLIS_BIRTH_RECORD => return birth(object, slot, |birth| birth.record.into_bytes()),
+        _ => {}
     }
     let Some((of, row)) = ObjectKind::of(attributes).and_then(|of| Some((of, row(kind, of)?))) else {
         return Ok(Answer::TypeInvalid);
@@ -44,8 +47,28 @@ pub(crate) fn answer(
 }
 
 /// Where a key on the token is. Vendor-defined, a CK_ULONG: 0 sealed under a PIN, 1 sealed under a key in the HSM, 2 in the
-/// HSM itself. docs/vendor-interface.md says more.
+/// HSM itself, 3 sealed by an enclave, 4 in the enclave itself. docs/vendor-interface.md says more.
 pub(crate) const CKA_TRELLIS_PLACE: AttributeType = ck::CKA_VENDOR_DEFINED | 0x5452_4C01;
+/// Vendor-defined, a byte string: the attestation document that an enclave gave a private key at its birth.
+pub(crate) const CKA_TRELLIS_BIRTH_ATTESTATION: AttributeType = ck::CKA_VENDOR_DEFINED | 0x5452_4C02;
+/// Vendor-defined, JSON: what the document is to be compared with.
+pub(crate) const CKA_TRELLIS_BIRTH_RECORD: AttributeType = ck::CKA_VENDOR_DEFINED | 0x5452_4C03;
+
+/// Only private keys that were born in an enclave have it, for whoever is logged in.
+fn birth(object: &Object, slot: &Slot, part: impl FnOnce(Birth) -> Vec<u8>) -> Result<Answer> {
+    let Source::Token(record) = &object.source else { return Ok(Answer::TypeInvalid) };
+    if !record.has_secret || record.attributes.ulong(ck::CKA_CLASS) != Some(ck::CKO_PRIVATE_KEY) {
+        return Ok(Answer::TypeInvalid);
+    }
+    if slot.role() != Some(Role::User) {
+        return Ok(Answer::Sensitive);
+    }
+    match slot.user_vault()?.private_key_of(record) {
+        Ok(key) => Ok(key.birth()?.map_or(Answer::TypeInvalid, |birth| shown(part(birth)))),
+        Err(StoreError::Unsupported) => Ok(Answer::TypeInvalid),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// Other objects, and keys that are not on the token, do not have it; before the login nobody can tell.
 fn place(object: &Object, slot: &Slot) -> Result<Answer> {
@@ -57,21 +80,22 @@ fn place(object: &Object, slot: &Slot) -> Result<Answer> {
         return Ok(Answer::Sensitive);
     }
     let secret = record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_SECRET_KEY);
-    let in_device = if secret {
-        // A secret key of the HSM's own does not open.
-        matches!(slot.user_vault()?.secret_key_of(record), Err(StoreError::Unsupported))
+    let opened = if secret {
+        slot.user_vault()?.secret_key_of(record).map(|_| Place::Process)
     } else {
-        match slot.user_vault()?.private_key_of(record) {
-            Ok(key) => key.place() == Place::Device,
-            // One whose public half the HSM does not have.
-            Err(StoreError::Unsupported) => true,
-            Err(error) => return Err(error.into()),
-        }
+        slot.user_vault()?.private_key_of(record).map(|key| key.place())
     };
-    let place: ck::CK_ULONG = match (in_device, slot.store.seals_in_device()) {
-        (true, _) => 2,
-        (false, true) => 1,
-        (false, false) => 0,
+    let place = match opened {
+        // A secret key of the HSM's own does not open, nor does a key whose public half the HSM does not have.
+        Err(StoreError::Unsupported) => Place::Device,
+        opened => opened?,
+    };
+    let place: ck::CK_ULONG = match (place, slot.store.sealed_by()) {
+        (Place::Process, SealedBy::Pin) => 0,
+        (Place::Process, SealedBy::Device) => 1,
+        (Place::Device, _) => 2,
+        (Place::Process, SealedBy::Enclave) => 3,
+        (Place::Enclave, _) => 4,
     };
     Ok(shown(place.to_ne_bytes().to_vec()))
 }

@@ -5,29 +5,14 @@
 new_token openssl-tls
 # shellcheck source=tests/interop/provider.sh
 . "$PROJECT/tests/interop/provider.sh"
+# shellcheck source=tests/interop/tls.sh
+. "$PROJECT/tests/interop/tls.sh"
 
 for algorithm in ML-DSA-65 ED25519; do
-    check "$algorithm: a key" provider openssl genpkey -propquery provider=pkcs11 -algorithm "$algorithm" \
-        -pkeyopt "pkcs11_uri:pkcs11:token=$TOKEN;object=$algorithm" -out "$algorithm.ref"
-    check "$algorithm: a self-signed certificate" provider openssl req -x509 -key "$(private "$algorithm")" -subj "/CN=localhost" \
-        -addext subjectAltName=DNS:localhost -days 2 -out "$algorithm.pem"
+    new_identity "$algorithm"
 done
-
-# The client sends a line and waits for the server's page to end.
-get() { # PORT CERTIFICATE [S_CLIENT_ARGUMENTS...]
-    local port=$1 ca=$2
-    shift 2
-    printf 'GET / HTTP/1.0\r\n\r\n' | timeout 20 openssl s_client -ign_eof -connect "127.0.0.1:$port" -servername localhost \
-        -CAfile "$ca" -verify_return_error -verify_hostname localhost -tls1_3 "$@"
-}
 for algorithm in ML-DSA-65 ED25519; do
-    port=$(free_port)
-    serve "$algorithm.log" provider openssl s_server -accept "127.0.0.1:$port" -www -tls1_3 -cert "$algorithm.pem" \
-        -key "$(private "$algorithm")"
-    check "$algorithm: the server listens" wait_until listens "$port"
-    check_output "$algorithm: the handshake verifies" "Verify return code: 0 \(ok\)" get "$port" "$algorithm.pem"
-    check_output "$algorithm: signed with $algorithm" "Peer signature type: ($algorithm|mldsa65|ed25519)" get "$port" "$algorithm.pem"
-    check_output "$algorithm: a page is served" "HTTP/1.0 200" get "$port" "$algorithm.pem"
+    check_server "$algorithm"
 done
 
 port=$(free_port)

@@ -17,7 +17,6 @@ use crate::pin::{self, PinSource, Wanted};
 use crate::secret::Secret;
 use crate::terminal;
 use crate::token::{Choice, OpenToken, SO_PIN_LOCKED, Slots, Token};
-use crate::uri::Uri;
 
 /// CK_TOKEN_INFO has room for as many bytes.
 const LONGEST_LABEL: usize = 32;
@@ -74,8 +73,7 @@ impl InitArgs {
             // Before anything is made in the HSM.
             self.refuse_duplicate(&Slots::of(&global.load(None)?)?.tokens, None)?;
             let serial = self.in_hsm(library)?;
-            let uri = Uri { serial: Some(serial), ..Uri::default() };
-            lines.insert("token".into(), uri.to_string().into());
+            lines = self.store.lines_of_token(&self.label, &serial)?;
         }
         let added = Configuration::find()?.add(&lines)?;
         let module = global.load(None)?;

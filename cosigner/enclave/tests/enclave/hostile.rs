@@ -67,7 +67,15 @@ fn parts(reply: ToEnclave) -> (Vec<u8>, Bytes) {
 
 #[test]
 fn an_answer_of_kms_is_for_one_question() {
-    let world = world();
+    one_question(&world());
+}
+
+#[test]
+fn an_answer_of_kms_is_for_one_question_where_a_key_serves_for_more() {
+    one_question(&World::new(&["--keep-open=0", "--questions-per-key=1000"]));
+}
+
+fn one_question(world: &World) {
     let (key, _) = world.generate("mine", Algorithm::MlDsa44);
     let request = sign(&key, text("message"));
     let mut transport = world.connect();
@@ -77,14 +85,14 @@ fn an_answer_of_kms_is_for_one_question() {
     signature(transport.hear().unwrap()).unwrap();
 
     let refused = Err((REFUSED, Layer::KmsReply));
-    // What was right a moment ago is to an RSA key that has gone.
-    assert_eq!(signature(with_reply(&world, &request, |_| old.clone())), refused);
+    // What was right a moment ago is to an RSA key that has gone, or has been opened.
+    assert_eq!(signature(with_reply(world, &request, |_| old.clone())), refused);
     let (other, _) = world.generate("other", Algorithm::MlDsa44);
     let swap = |answer| reply(parts(answer).0, other.wrapped_key.clone());
-    assert_eq!(signature(with_reply(&world, &request, swap)), refused);
+    assert_eq!(signature(with_reply(world, &request, swap)), refused);
     for wrong in [vec![], vec![0x30, 0x80, 0, 0], vec![7; 5000]] {
         let lie = |answer| reply(wrong.clone(), parts(answer).1);
-        assert_eq!(signature(with_reply(&world, &request, lie)), refused);
+        assert_eq!(signature(with_reply(world, &request, lie)), refused);
     }
     // Cut short anywhere it is nothing; and the last block of the data key decides its padding.
     for cut in [1, 40, 100, 300] {
@@ -93,16 +101,39 @@ fn an_answer_of_kms_is_for_one_question() {
             ciphertext.truncate(ciphertext.len() - cut);
             reply(ciphertext, wrapped_key)
         };
-        assert_eq!(signature(with_reply(&world, &request, lie)), refused, "{cut}");
+        assert_eq!(signature(with_reply(world, &request, lie)), refused, "{cut}");
     }
     for (reason, expected) in [
         (KmsRefusal::Denied, (REFUSED, Layer::KmsAttestation)),
         (KmsRefusal::InvalidCiphertext, (REFUSED, Layer::KmsContext)),
         (KmsRefusal::Service, (Class::InternalError, Layer::KmsService)),
     ] {
-        let answer = with_reply(&world, &request, |_| ToEnclave::KmsError { reason });
+        let answer = with_reply(world, &request, |_| ToEnclave::KmsError { reason });
         assert_eq!(signature(answer), Err(expected));
     }
+}
+
+#[test]
+fn an_answer_of_kms_with_a_changed_byte_never_brings_the_enclave_down() {
+    let world = World::new(&["--keep-open=0", "--questions-per-key=10000"]);
+    let (key, _) = world.generate("mine", Algorithm::Ed25519);
+    let request = sign(&key, text("message"));
+    let mut transport = world.connect();
+    let mut at = 0;
+    loop {
+        let question: FromEnclave = transport.ask(&request).unwrap();
+        let (mut ciphertext, wrapped_key) = parts(world.kms.answer(&question));
+        let Some(byte) = ciphertext.get_mut(at) else { break };
+        *byte ^= 1 << (at % 8);
+        transport.say(&reply(ciphertext, wrapped_key)).unwrap();
+        match signature(transport.hear().unwrap()) {
+            // What says to whom it is, and the versions, decide nothing.
+            Ok(_) | Err((REFUSED, Layer::KmsReply | Layer::Sealing)) => {}
+            other => panic!("{at}: {other:?}"),
+        }
+        at += 1;
+    }
+    assert!(at > 400, "{at}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use cosigner_protocol::{
 };
 
 use crate::{
-    parts::{KEY, OTHER_KEY, Setup, failed, frame, is_key, no_record, user},
+    parts::{Host, KEY, OTHER_KEY, Setup, failed, frame, is_key, no_record, user},
     peer::{Conversation, Peer},
 };
 
@@ -191,7 +191,7 @@ fn an_enclave_that_is_away_is_waited_for() {
     drop(again);
     // For ever it is not: then nothing has happened. (The enclaves before still talk on their connections; this host has
     // none.)
-    let host = setup.another_host("lonely");
+    let host = setup.impatient_host();
     let transport = failed(Class::InternalError, Layer::Transport);
     thread::scope(|scope| {
         let health = scope.spawn(|| host.client().ask(&Request::Health {}));
@@ -224,8 +224,8 @@ fn a_pin_is_never_said_twice() {
     assert_eq!(said.load(Ordering::SeqCst), 1);
 }
 
-/// A host whose enclave answers the first request with these bytes, and then closes the connection.
-fn answered(bytes: Vec<u8>) -> (Setup, Response) {
+/// A host whose enclave answers each request with these bytes, and then closes the connection; and what comes of a request.
+fn answered(bytes: Vec<u8>) -> (Setup, Host, Response) {
     let mut setup = Setup::new();
     drop(setup.peer.take());
     let listener = UnixListener::bind(setup.folder.path().join("enclave")).unwrap();
@@ -239,8 +239,9 @@ fn answered(bytes: Vec<u8>) -> (Setup, Response) {
             stream.write_all(&bytes).unwrap();
         }
     });
-    let answer = setup.client().generate("me");
-    (setup, answer)
+    let host = setup.impatient_host();
+    let answer = host.client().generate("me");
+    (setup, host, answer)
 }
 
 #[test]
@@ -262,10 +263,10 @@ fn frames_of_an_enclave_that_are_none() {
         // Cut off: asked again as long as there is hope.
         (signature(1, 1)[..20].to_vec(), "closed the connection inside a frame"),
     ] {
-        let (setup, answer) = answered(bytes);
+        let (_setup, host, answer) = answered(bytes);
         assert_eq!(answer, transport, "{reason}");
-        let log = setup.host.log();
+        let log = host.log();
         assert!(log.contains(reason), "{reason}: {log}");
-        assert_eq!(setup.client().public_key("me"), no_record());
+        assert_eq!(host.client().public_key("me"), no_record());
     }
 }

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+mod cloud;
 mod enclaves;
 mod frames;
 mod keys;

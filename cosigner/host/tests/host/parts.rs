@@ -78,6 +78,11 @@ impl Setup {
     pub(crate) fn another_host(&self, name: &str) -> Host {
         Host::start(&self.folder, &self.double.endpoint, name)
     }
+
+    /// One that gives up on an enclave soon.
+    pub(crate) fn impatient_host(&self) -> Host {
+        Host::start_with(&self.folder, &self.double.endpoint, "impatient", &["--enclave-time", "1"])
+    }
 }
 
 /// The KMS double.
@@ -171,6 +176,18 @@ impl Host {
 
     /// A host that may not come up.
     pub(crate) fn spawn(folder: &tempfile::TempDir, endpoint: &str, name: &str, more: &[&str]) -> Self {
+        let keys = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "none")];
+        Self::spawn_with(folder, endpoint, name, more, &keys)
+    }
+
+    /// The same with another environment: nothing of this machine's account, and no instance to be asked about.
+    pub(crate) fn spawn_with(
+        folder: &tempfile::TempDir,
+        endpoint: &str,
+        name: &str,
+        more: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let path = |name: &str| folder.path().join(name);
         let (socket, log) = (path(name), path(&format!("{name}.log")));
         let out = File::options().create(true).append(true).open(&log).unwrap();
@@ -182,10 +199,12 @@ impl Host {
             .arg("--records")
             .arg(path("records"))
             .args(["--kms-key", KEY, "--kms-endpoint", endpoint, "--until-eof"])
+            // As long as a slow machine may take. What is to be waited for in vain says so in `more`.
+            .args(if more.contains(&"--enclave-time") { &[][..] } else { &["--enclave-time", "60"] })
+            .args(["--kms-time", "60"])
             .args(more)
-            // Nothing of this machine's account, and no instance to be asked about.
             .env_clear()
-            .envs([("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "none")])
+            .envs(environment.iter().copied())
             .env("HOME", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

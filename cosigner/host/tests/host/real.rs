@@ -19,16 +19,20 @@ use attest::{
     birth::{Claims, Layout},
     sha256,
 };
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    signature::{Ed25519KeyPair, KeyPair},
+};
 use clap::Parser;
-use cosigner_host::Records;
+use cosigner_host::{Record, Records};
 use cosigner_protocol::{
-    Algorithm, Bytes, KmsKey, Secret,
-    message::{Class, Layer, Request, Response, SealedKey},
+    Address, Algorithm, Bytes, KmsKey, Secret, Timeouts, Transport,
+    message::{Class, FromEnclave, Layer, Request, Response, SealedKey, ToEnclave},
 };
 use document_maker::Authority;
 use enclave::{Options, emulated::Emulated, serve};
 
-use crate::parts::{Client, Double, Host, KEY, child, failed, is_key, no_record, signing, user};
+use crate::parts::{Client, Double, Host, KEY, LONG, child, failed, is_key, no_record, signing, user};
 
 #[derive(Parser)]
 struct CommandLine {
@@ -312,4 +316,59 @@ fn a_token_opens_with_its_pin_only() {
     assert_eq!(open(&token, 2), Response::PinIncorrect {});
     assert_eq!(open(&token, 2), Response::PinIncorrect {});
     assert_eq!(open(&token, 1), Response::PinLocked {});
+}
+
+/// What docs/threat-model.md says of a host that is hostile when a key is made: it learns the key, and cannot hide it later.
+#[test]
+fn a_key_born_under_a_hosts_own_data_key_is_known_to_it_and_signs_nowhere_else() {
+    let chain = Chain::new();
+    let (mut client, records) = (chain.client(), chain.records());
+    let make = || Request::Generate { user_id: user("me"), algorithm: Algorithm::Ed25519 };
+    // A wrapped key for the same user, honestly come by.
+    assert!(is_key(&client.ask(&make())));
+    let wrapped_key = records.find(&user("me")).unwrap().unwrap().key.wrapped_key;
+    assert!(records.destroy(&user("me")).unwrap());
+
+    // The hostile host answers in place of KMS.
+    let address = Address::Unix(chain.folder.path().join("enclave"));
+    let mut enclave = Transport::connect(&address, Timeouts { connect: LONG, frame: LONG }).unwrap();
+    let kms_key = KmsKey::try_from(KEY.to_owned()).unwrap();
+    let request = ToEnclave::Generate { user_id: user("me"), algorithm: Algorithm::Ed25519, kms_key };
+    let FromEnclave::KmsGenerateDataKey { attestation, .. } = enclave.ask(&request).unwrap() else {
+        panic!("no question")
+    };
+    let pcrs = BTreeMap::new();
+    let policy = Policy { root: chain.root, pcrs: &pcrs, allow_debug: false, nonce: None, freshness: None };
+    let document = policy.verify(&attestation.0).unwrap();
+    let own = [0x5a; 32];
+    let envelope = kms_double::envelope::seal(document.public_key().unwrap(), &own).unwrap();
+    enclave.say(&ToEnclave::KmsReply { ciphertext_for_recipient: Bytes(envelope), wrapped_key }).unwrap();
+    let FromEnclave::Generated { key, birth_attestation, enclave_version } = enclave.hear().unwrap() else {
+        panic!("no key")
+    };
+
+    // It opens the sealed key, as docs/formats.md says.
+    let text16 =
+        |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
+    let name = key.algorithm.name();
+    let bound = [
+        b"pqs-aad\0\x01".to_vec(),
+        text16("me"),
+        vec![u8::try_from(name.len()).unwrap()],
+        name.into(),
+        sha256(&key.public_key.0).to_vec(),
+        text16(KEY),
+    ];
+    let (nonce, sealed) = key.sealed_key.0[1..].split_at(12);
+    let mut seed = sealed.to_vec();
+    let opener = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &own).unwrap());
+    let nonce = Nonce::try_assume_unique_for_key(nonce).unwrap();
+    let seed = opener.open_in_place(nonce, Aad::from(bound.concat()), &mut seed).unwrap();
+    let stolen = Ed25519KeyPair::from_seed_unchecked(seed).unwrap();
+    assert_eq!(stolen.public_key().as_ref(), key.public_key.0);
+
+    // Where somebody else stands between the enclave and KMS, the key does not sign.
+    assert!(records.insert(&Record { key, birth_attestation, enclave_version }).unwrap());
+    assert!(is_key(&client.public_key("me")));
+    assert_eq!(client.sign("me"), failed(Class::SigningFailed, Layer::Sealing));
 }

@@ -19,6 +19,7 @@ fn a_terminated_host_finishes_what_it_began() {
     });
     setup.double.wait_for(1);
     setup.host.terminate();
+    until("the host to have heard of it", || setup.host.log().contains("ends when"));
     setup.double.command("release");
     let (answer, closed) = asking.join().unwrap();
     assert!(is_key(&answer), "{answer:?}");

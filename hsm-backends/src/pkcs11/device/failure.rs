@@ -18,6 +18,8 @@ pub(in crate::pkcs11) enum Failure {
     Away(String),
     /// The PIN of this login does not open the device any more.
     LoggedOut,
+    /// The process ends.
+    Ended,
     /// The application is logged in to the device itself, and the device does not judge a PIN while it is.
     Foreign,
 }
@@ -81,6 +83,7 @@ impl Failure {
             Self::Away(what) if device.is_held() => return StoreError::Removed(what),
             Self::Away(what) => return StoreError::Absent(what),
             Self::Unseen => return StoreError::Absent(format!("{} is not to be seen", device.name())),
+            Self::Ended => return StoreError::Device(format!("{}: the process ends", device.name())),
             Self::LoggedOut => return StoreError::TokenReplaced,
             Self::Foreign => {
                 return StoreError::Device(format!(

@@ -111,7 +111,7 @@ impl Device {
             let _ = raw.logout(session);
             state.turn += 1;
             state.logged_in = false;
-            let judged = raw.login(session, ck::CKU_USER, pin.expose());
+            let judged = patiently(|| raw.login(session, ck::CKU_USER, pin.expose()));
             if judged.is_ok() {
                 state.logged_in = true;
                 if let Some(login) = &mut state.login {
@@ -216,7 +216,7 @@ impl Device {
                 state.turn += 1;
                 state.logged_in = false;
             }
-            let outcome = raw.login(session, ck::CKU_SO, pin.expose()).and_then(|()| {
+            let outcome = patiently(|| raw.login(session, ck::CKU_SO, pin.expose())).and_then(|()| {
                 let outcome = f(&raw, session);
                 let _ = raw.logout(session);
                 outcome

@@ -197,7 +197,7 @@ impl Device {
             let lost = match &failed.failure {
                 Failure::Said(rv) => rv.lost(),
                 Failure::Away(_) | Failure::Unseen => Some(Lost::Library),
-                Failure::LoggedOut | Failure::Foreign => None,
+                Failure::LoggedOut | Failure::Foreign | Failure::Ended => None,
             };
             let Some(lost) = lost else { return Err(failed.failure) };
             // Each kind may look like the other at first.
@@ -301,6 +301,7 @@ impl Device {
                 Absent::NotLoaded(cause) => {
                     format!("{name} cannot be loaded: {cause}; install the HSM's PKCS#11 library or correct module-path")
                 }
+                Absent::Ended => return Failure::Ended,
                 Absent::NotInitialized(rv) => {
                     format!("{name} does not initialise (C_Initialize {rv}); look at the library's own log and settings")
                 }

@@ -1,4 +1,4 @@
-//! A vendor's PKCS#11 library, loaded with dlopen(3): the only unsafe code of this crate.
+//! A vendor's PKCS#11 library, loaded with dlopen(3). This file and `process.rs` have the only unsafe code of this store.
 //!
 //! The contract that every unsafe block here cites. The library is one that the configuration names, and it is trusted
 //! as the process's own code is. It keeps to the PKCS#11 ABI:
@@ -13,10 +13,18 @@
 //! to an application that has initialised the library itself.
 #![expect(unsafe_code, reason = "C functions of a vendor's library are called through their pointers")]
 
+mod mechanism;
+mod process;
+
 use std::{ffi::c_void, fmt, path::Path, ptr};
 
 use cryptoki_sys as ck;
 use zeroize::Zeroizing;
+
+use mechanism::with;
+
+pub(super) use mechanism::{Mechanism, Parameter};
+pub(super) use process::{NoSigpipe, at_exit};
 
 /// What the library answered, where it was not CKR_OK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,48 +39,6 @@ const MOST: usize = 1 << 20;
 const BATCH: usize = 256;
 /// The longest value of an attribute that is read.
 const LONGEST_VALUE: usize = 16 << 20;
-
-/// What a mechanism takes besides its number.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Parameter<'a> {
-    None,
-    /// AES-GCM with a tag of 16 bytes.
-    Gcm {
-        nonce: &'a [u8; 12],
-        context: &'a [u8],
-    },
-    Pss {
-        hash: u64,
-        mgf: u64,
-        salt_len: usize,
-    },
-    Eddsa {
-        prehashed: bool,
-        context: &'a [u8],
-    },
-    MlDsa {
-        hedge: u64,
-        context: &'a [u8],
-    },
-    HashMlDsa {
-        hedge: u64,
-        context: &'a [u8],
-        hash: u64,
-    },
-}
-
-/// A mechanism and its parameter.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mechanism<'a> {
-    pub(super) kind: u64,
-    pub(super) parameter: Parameter<'a>,
-}
-
-impl Mechanism<'_> {
-    pub(super) fn plain(kind: u64) -> Self {
-        Self { kind, parameter: Parameter::None }
-    }
-}
 
 /// What C_GetTokenInfo says, without padding.
 #[derive(Debug, Clone)]
@@ -448,66 +414,6 @@ fn cut(out: &mut Vec<u8>, written: ck::CK_ULONG) -> Result<(), Rv> {
     }
     out.truncate(written);
     Ok(())
-}
-
-/// Runs `f` with a CK_MECHANISM whose parameter lives as long as the call.
-fn with<T>(mechanism: Mechanism<'_>, f: impl FnOnce(*mut ck::CK_MECHANISM) -> T) -> T {
-    fn run<P, T>(kind: u64, mut parameter: P, f: impl FnOnce(*mut ck::CK_MECHANISM) -> T) -> T {
-        let mut raw = ck::CK_MECHANISM {
-            mechanism: kind,
-            pParameter: (&raw mut parameter).cast(),
-            ulParameterLen: size_of::<P>() as ck::CK_ULONG,
-        };
-        f(&raw mut raw)
-    }
-    let kind = mechanism.kind;
-    match mechanism.parameter {
-        Parameter::None => {
-            let mut raw =
-                ck::CK_MECHANISM { mechanism: kind, pParameter: ptr::null_mut(), ulParameterLen: 0 };
-            f(&raw mut raw)
-        }
-        Parameter::Gcm { nonce, context } => {
-            let parameter = ck::CK_GCM_PARAMS {
-                pIv: input(nonce),
-                ulIvLen: len(nonce),
-                ulIvBits: 8 * len(nonce),
-                pAAD: input(context),
-                ulAADLen: len(context),
-                ulTagBits: 128,
-            };
-            run(kind, parameter, f)
-        }
-        Parameter::Pss { hash, mgf, salt_len } => {
-            let sLen = salt_len as ck::CK_ULONG;
-            run(kind, ck::CK_RSA_PKCS_PSS_PARAMS { hashAlg: hash, mgf, sLen }, f)
-        }
-        Parameter::Eddsa { prehashed, context } => {
-            let parameter = ck::CK_EDDSA_PARAMS {
-                phFlag: u8::from(prehashed),
-                ulContextDataLen: len(context),
-                pContextData: input(context),
-            };
-            run(kind, parameter, f)
-        }
-        Parameter::MlDsa { hedge, context } => {
-            let parameter = ck::CK_SIGN_ADDITIONAL_CONTEXT {
-                hedgeVariant: hedge,
-                pContext: input(context),
-                ulContextLen: len(context),
-            };
-            run(kind, parameter, f)
-        }
-        Parameter::HashMlDsa { hedge, context, hash } => {
-            let parameter = ck::CK_HASH_SIGN_ADDITIONAL_CONTEXT {
-                hedgeVariant: hedge,
-                pContext: input(context),
-                ulContextLen: len(context),
-                hash,
-            };
-            run(kind, parameter, f)
-        }
-    }
 }
 
 /// A padded field.

@@ -5,22 +5,24 @@
 //! with. So a key that was renamed in the HSM is still found, and one that was put in its
 //! place is not.
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+mod public;
+mod way;
 
-use algorithms::{
-    Algorithm, PublicKey, SecretBytes, Signing, digest::Hash, ecdsa::Curve, ed25519, ml_dsa, rsa,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use algorithms::{Algorithm, PublicKey, SecretBytes, Signing, digest::Hash, ed25519, ml_dsa, rsa};
 use cryptoki_sys as ck;
 
 use super::{
     device::{Device, Failure, Session},
     keeper::number,
-    raw::{Mechanism, Parameter, Rv, Template},
+    raw::{Mechanism, Rv, Template},
 };
 use crate::{DeviceKey, KeySpec, Place, PrivateKey, SecretPart, StoreError};
+use public::{generation, key_type};
+use way::Way;
+
+pub(super) use public::{mechanisms, public_of, read_number};
 
 /// CKA_LABEL of a key pair between its generation and the commit of its objects.
 pub(super) const UNFINISHED: &[u8] = b"Trellis: not finished";
@@ -379,220 +381,4 @@ fn may_be_stale(rv: Rv) -> bool {
             | ck::CKR_GENERAL_ERROR
             | ck::CKR_FUNCTION_FAILED
     )
-}
-
-/// How something is signed at the HSM.
-struct Way<'a> {
-    mechanism: Mechanism<'a>,
-    data: Cow<'a, [u8]>,
-    most: usize,
-    /// Whether the signature is to be verified: the parameter is one that HSMs pass over.
-    verified: bool,
-}
-
-impl<'a> Way<'a> {
-    /// `None` where no mechanism of the standard signs that.
-    fn new(public: &PublicKey, signing: Signing<'a>) -> Option<Self> {
-        let whole = |kind, parameter, data: &'a [u8], most| Self {
-            mechanism: Mechanism { kind, parameter },
-            data: Cow::Borrowed(data),
-            most,
-            verified: !matches!(parameter, Parameter::None),
-        };
-        Some(match (public, signing) {
-            (PublicKey::Ed25519(_), Signing::Ed25519(input)) => match input {
-                ed25519::Input::Pure(message) => whole(ck::CKM_EDDSA, Parameter::None, message, 64),
-                ed25519::Input::Context { context, message } => {
-                    whole(ck::CKM_EDDSA, Parameter::Eddsa { prehashed: false, context }, message, 64)
-                }
-                // The HSM hashes the message itself, and here is only its digest.
-                ed25519::Input::Prehashed { .. } => return None,
-            },
-            (PublicKey::Ecdsa(key), Signing::Ecdsa { digest }) => {
-                let len = key.curve().field_len();
-                let digest = digest.get(..len).unwrap_or(digest);
-                whole(ck::CKM_ECDSA, Parameter::None, digest, 2 * len)
-            }
-            (PublicKey::Rsa(key), Signing::Rsa(padding)) => {
-                let most = key.modulus().len();
-                match padding {
-                    rsa::Padding::Pkcs1Raw(data) => whole(ck::CKM_RSA_PKCS, Parameter::None, data, most),
-                    rsa::Padding::Pkcs1 { hash, digest } => Self {
-                        data: Cow::Owned(digest_info(hash, digest)?),
-                        ..whole(ck::CKM_RSA_PKCS, Parameter::None, &[], most)
-                    },
-                    rsa::Padding::Pss { hash, mgf, salt_len, digest } => {
-                        let parameter =
-                            Parameter::Pss { hash: numbers(hash)?.0, mgf: numbers(mgf)?.1, salt_len };
-                        Self { verified: false, ..whole(ck::CKM_RSA_PKCS_PSS, parameter, digest, most) }
-                    }
-                }
-            }
-            (PublicKey::MlDsa(key), Signing::MlDsa { input, hedging }) => {
-                let hedge = match hedging {
-                    ml_dsa::Hedging::Hedged => ck::CKH_HEDGE_PREFERRED,
-                    ml_dsa::Hedging::Deterministic => ck::CKH_DETERMINISTIC_REQUIRED,
-                };
-                let most = key.parameter_set().signature_len();
-                match input {
-                    ml_dsa::Input::Message { context, message } => {
-                        whole(ck::CKM_ML_DSA, Parameter::MlDsa { hedge, context }, message, most)
-                    }
-                    ml_dsa::Input::Hash { context, hash, digest } => {
-                        let hash = numbers(hash)?.0;
-                        whole(
-                            ck::CKM_HASH_ML_DSA,
-                            Parameter::HashMlDsa { hedge, context, hash },
-                            digest,
-                            most,
-                        )
-                    }
-                    ml_dsa::Input::Mu(_) => return None,
-                }
-            }
-            _ => return None,
-        })
-    }
-
-    fn sign(&self, session: &Session, handle: ck::CK_OBJECT_HANDLE) -> Result<Vec<u8>, Rv> {
-        session.raw.sign(session.handle, self.mechanism, handle, &self.data, self.most)
-    }
-}
-
-/// How a pair is generated: the mechanism, what the public template needs, the key type. `None` for what has none.
-fn generation(spec: &KeySpec) -> Option<(u64, Template, u64)> {
-    Some(match spec {
-        KeySpec::Pair(Algorithm::Ed25519) => (
-            ck::CKM_EC_EDWARDS_KEY_PAIR_GEN,
-            vec![(ck::CKA_EC_PARAMS, ED25519_OID.to_vec())],
-            ck::CKK_EC_EDWARDS,
-        ),
-        KeySpec::Pair(Algorithm::Ecdsa(curve)) => {
-            (ck::CKM_EC_KEY_PAIR_GEN, vec![(ck::CKA_EC_PARAMS, curve.oid_der().to_vec())], ck::CKK_EC)
-        }
-        KeySpec::Pair(Algorithm::MlDsa(set)) => {
-            (ck::CKM_ML_DSA_KEY_PAIR_GEN, vec![(ck::CKA_PARAMETER_SET, number(set.ckp()))], ck::CKK_ML_DSA)
-        }
-        KeySpec::Rsa { modulus_bits, public_exponent }
-            if rsa::MODULUS_BITS.contains(modulus_bits)
-                && modulus_bits % 8 == 0
-                && *public_exponent == [1, 0, 1] =>
-        {
-            let public = vec![
-                (ck::CKA_MODULUS_BITS, number(u64::from(*modulus_bits))),
-                (ck::CKA_PUBLIC_EXPONENT, public_exponent.clone()),
-            ];
-            (ck::CKM_RSA_PKCS_KEY_PAIR_GEN, public, ck::CKK_RSA)
-        }
-        _ => return None,
-    })
-}
-
-/// The mechanisms that a kind of key needs in the HSM: to be made, and to sign.
-pub(super) fn mechanisms(spec: &KeySpec) -> Option<(u64, u64)> {
-    let sign = match spec {
-        KeySpec::Pair(Algorithm::Ed25519) => ck::CKM_EDDSA,
-        KeySpec::Pair(Algorithm::Ecdsa(_)) => ck::CKM_ECDSA,
-        KeySpec::Pair(Algorithm::MlDsa(_)) => ck::CKM_ML_DSA,
-        KeySpec::Rsa { .. } => ck::CKM_RSA_PKCS,
-        _ => return None,
-    };
-    Some((generation(spec)?.0, sign))
-}
-
-/// CKK_* of an algorithm.
-fn key_type(algorithm: Algorithm) -> u64 {
-    match algorithm {
-        Algorithm::MlDsa(_) => ck::CKK_ML_DSA,
-        Algorithm::Ed25519 => ck::CKK_EC_EDWARDS,
-        Algorithm::Ecdsa(_) => ck::CKK_EC,
-        Algorithm::Rsa => ck::CKK_RSA,
-    }
-}
-
-const ED25519_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
-/// The name of the curve as PKCS#11 v3.0 had it first.
-const ED25519_NAME: &[u8] = b"\x13\x0cedwards25519";
-
-/// The public key of a public key object, or of an RSA private key; `None` where it is of no kind that is known here.
-pub(super) fn public_of(session: &Session, handle: ck::CK_OBJECT_HANDLE) -> Result<Option<PublicKey>, Rv> {
-    const KINDS: [ck::CK_ATTRIBUTE_TYPE; 6] = [
-        ck::CKA_KEY_TYPE,
-        ck::CKA_EC_PARAMS,
-        ck::CKA_EC_POINT,
-        ck::CKA_MODULUS,
-        ck::CKA_PUBLIC_EXPONENT,
-        ck::CKA_PARAMETER_SET,
-    ];
-    let values = session.raw.values(session.handle, handle, &KINDS)?;
-    let [key_type, params, point, modulus, exponent, set] = values.try_into().unwrap_or_default();
-    let as_number = |value: &Option<Vec<u8>>| value.as_deref().and_then(read_number);
-    Ok(match as_number(&key_type) {
-        Some(ck::CKK_RSA) => modulus
-            .zip(exponent)
-            .and_then(|(modulus, exponent)| rsa::PublicKey::from_components(&modulus, &exponent).ok())
-            .map(PublicKey::Rsa),
-        Some(ck::CKK_EC) => params.zip(point).and_then(|(params, point)| {
-            let curve = Curve::ALL.into_iter().find(|curve| curve.oid_der() == params)?;
-            let point = octets(&point).unwrap_or(&point);
-            ecdsa_point(curve, point)
-        }),
-        Some(ck::CKK_EC_EDWARDS) => params.zip(point).and_then(|(params, point)| {
-            let known = params == ED25519_OID || params == ED25519_NAME;
-            let point = octets(&point).unwrap_or(&point);
-            known.then(|| ed25519::PublicKey::from_bytes(point).ok().map(PublicKey::Ed25519)).flatten()
-        }),
-        Some(ck::CKK_ML_DSA) => {
-            let set = as_number(&set).and_then(ml_dsa::ParameterSet::from_ckp);
-            let value = session.raw.values(session.handle, handle, &[ck::CKA_VALUE])?.pop().flatten();
-            set.zip(value)
-                .and_then(|(set, value)| ml_dsa::PublicKey::from_bytes(set, &value).ok())
-                .map(PublicKey::MlDsa)
-        }
-        _ => None,
-    })
-}
-
-fn ecdsa_point(curve: Curve, point: &[u8]) -> Option<PublicKey> {
-    algorithms::ecdsa::PublicKey::from_bytes(curve, point).ok().map(PublicKey::Ecdsa)
-}
-
-/// The content of a DER OCTET STRING that is nothing else.
-fn octets(der: &[u8]) -> Option<&[u8]> {
-    let (len, rest) = match der {
-        [0x04, 0x81, len, rest @ ..] => (*len, rest),
-        [0x04, len, rest @ ..] if *len < 0x80 => (*len, rest),
-        _ => return None,
-    };
-    (rest.len() == usize::from(len)).then_some(rest)
-}
-
-/// A CK_ULONG as it lies in memory.
-pub(super) fn read_number(bytes: &[u8]) -> Option<u64> {
-    Some(u64::from_ne_bytes(bytes.try_into().ok()?))
-}
-
-/// DigestInfo in DER (RFC 8017 section 9.2).
-fn digest_info(hash: Hash, digest: &[u8]) -> Option<Vec<u8>> {
-    let oid = hash.oid_der();
-    let algorithm_len = u8::try_from(oid.len() + 2).ok()?;
-    let digest_len = u8::try_from(digest.len()).ok().filter(|len| *len < 0x80)?;
-    let whole = algorithm_len.checked_add(digest_len)?.checked_add(4).filter(|len| *len < 0x80)?;
-    Some([&[0x30, whole, 0x30, algorithm_len], oid, &[0x05, 0x00, 0x04, digest_len], digest].concat())
-}
-
-/// CKM_* and CKG_MGF1_* of a hash.
-fn numbers(hash: Hash) -> Option<(u64, u64)> {
-    Some(match hash {
-        Hash::Sha1 => (ck::CKM_SHA_1, ck::CKG_MGF1_SHA1),
-        Hash::Sha224 => (ck::CKM_SHA224, ck::CKG_MGF1_SHA224),
-        Hash::Sha256 => (ck::CKM_SHA256, ck::CKG_MGF1_SHA256),
-        Hash::Sha384 => (ck::CKM_SHA384, ck::CKG_MGF1_SHA384),
-        Hash::Sha512 => (ck::CKM_SHA512, ck::CKG_MGF1_SHA512),
-        Hash::Sha3_224 => (ck::CKM_SHA3_224, ck::CKG_MGF1_SHA3_224),
-        Hash::Sha3_256 => (ck::CKM_SHA3_256, ck::CKG_MGF1_SHA3_256),
-        Hash::Sha3_384 => (ck::CKM_SHA3_384, ck::CKG_MGF1_SHA3_384),
-        Hash::Sha3_512 => (ck::CKM_SHA3_512, ck::CKG_MGF1_SHA3_512),
-        Hash::Shake128 | Hash::Shake256 => return None,
-    })
 }

@@ -1,0 +1,109 @@
+//! The application uses the HSM's library itself: it initialises it before or after the module, logs in and out, and
+//! finalises it. Nine threads sign through the module meanwhile, and processes fork.
+
+use std::path::Path;
+
+use cryptoki_sys::*;
+use trellis_tests::{
+    backend, c, isolated,
+    isolated::Place,
+    process::in_child,
+    raw::{Raw, USER_PIN},
+    vendor::Vendor,
+};
+
+use crate::load::{ED25519_KEY, Kind, ML_DSA_65, P256_KEY, sign_while};
+
+const KINDS: [Kind; 3] = [P256_KEY, ED25519_KEY, ML_DSA_65];
+
+/// The module over SoftHSM, a token with keys, and nobody logged in.
+fn made(place: &Place) -> Raw {
+    backend::prepare_softhsm(place.directory());
+    let text = format!(
+        "[[slot]]\npath = 'token'\nbackend = 'pkcs11'\nmodule-path = '{}'\n",
+        backend::softhsm().display()
+    );
+    std::fs::write(place.config(), text).unwrap();
+    let p11 = place.load();
+    let session = p11.user_session();
+    KINDS.iter().for_each(|kind| kind.make(&p11, session));
+    p11.finalize();
+    p11
+}
+
+fn library() -> Vendor {
+    Vendor::load(Path::new(&backend::softhsm()))
+}
+
+/// Logs in to the module. Where the application is logged in already, the PIN is compared with what the module knows.
+fn log_in(p11: &Raw) -> CK_SESSION_HANDLE {
+    let session = p11.open(CKF_RW_SESSION);
+    assert_eq!(p11.login(session, CKU_USER, b"wrong-pin"), CKR_PIN_INCORRECT);
+    assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
+    session
+}
+
+isolated! {
+    fn an_application_that_was_there_first(place) {
+        let p11 = made(place);
+        let hsm = library();
+        assert_eq!(hsm.initialize(), CKR_OK);
+        let theirs = hsm.logged_in();
+        p11.initialize();
+        log_in(&p11);
+        sign_while(&p11, &KINDS, 3, |all_have_signed| {
+            for _ in 0..10 {
+                assert_eq!(hsm.logout(theirs), CKR_OK);
+                all_have_signed();
+                // The module is logged in by now, and that is the application's login as well.
+                assert_eq!(hsm.login(theirs), CKR_USER_ALREADY_LOGGED_IN);
+            }
+        });
+        p11.finalize();
+        // What the application has begun is still there.
+        assert_eq!(hsm.random(theirs), CKR_OK);
+        assert_eq!(hsm.finalize(), CKR_OK);
+    }
+
+    fn an_application_that_comes_and_goes(place) {
+        let p11 = made(place);
+        let hsm = library();
+        p11.initialize();
+        log_in(&p11);
+        for _ in 0..5 {
+            // Not while threads are inside: what C_Finalize does then is undefined, and SoftHSM crashes.
+            assert_eq!(hsm.initialize(), CKR_CRYPTOKI_ALREADY_INITIALIZED);
+            assert_eq!(hsm.finalize(), CKR_OK);
+            sign_while(&p11, &KINDS, 3, |all_have_signed| all_have_signed());
+        }
+        p11.finalize();
+    }
+
+    fn children_of_an_application_with_threads(place) {
+        let p11 = made(place);
+        let hsm = library();
+        p11.initialize();
+        log_in(&p11);
+        sign_while(&p11, &KINDS, 3, |all_have_signed| {
+            for number in 0..6 {
+                let status = in_child(|| {
+                    if number % 2 == 0 {
+                        p11.finalize();
+                    }
+                    p11.initialize();
+                    log_in(&p11);
+                    sign_while(&p11, &KINDS, 1, |all_have_signed| all_have_signed());
+                    // The child's application as well.
+                    assert_eq!(hsm.initialize(), CKR_CRYPTOKI_ALREADY_INITIALIZED);
+                    assert_eq!(hsm.random(hsm.open()), CKR_OK);
+                    p11.finalize();
+                    0
+                });
+                assert_eq!(status, 0);
+                all_have_signed();
+            }
+        });
+        let session = p11.open(0);
+        assert_eq!(c!(p11.C_CloseSession(session)), CKR_OK);
+    }
+}
