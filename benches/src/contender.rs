@@ -176,6 +176,7 @@ pub(crate) fn in_prepared_home(part: Part, stores: &[Store]) -> Result<bool, Box
         .args(std::env::args_os().skip(1))
         .env(HOME, path)
         .env(Part::VARIABLE, part.name())
+        .env(stores::VARIABLE, stores::names(stores))
         .env("TRELLIS_CONF", path.join("trellis.toml"))
         .env("SOFTHSM2_CONF", path.join("softhsm2.conf"))
         .env("KRYOPTIC_CONF", path.join("kryoptic.sql"))

@@ -4,6 +4,7 @@
 //! and the ratios hold. Every row gives the median of the turns and half the distance between the quartiles.
 
 mod contender;
+mod devices;
 mod measure;
 mod raw;
 mod report;
@@ -69,7 +70,8 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     }
     // The modules read their configuration from the environment, so it is set before this process loads one.
     let Some(part) = Part::own() else {
-        let stores = stores::all(&arguments.softhsm);
+        let devices = devices::Devices::start();
+        let stores = stores::all(&arguments.softhsm, &devices);
         let mut good = true;
         for part in Part::ALL {
             good &= contender::in_prepared_home(part, &stores)?;
@@ -80,7 +82,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let table = match part {
         Part::Modules => modules(arguments, turns)?,
         Part::Stores => {
-            let stores = stores::all(&arguments.softhsm);
+            let stores = stores::configured(&arguments.softhsm);
             stores::measure_all(&arguments.trellis, &stores, turns, &arguments.only)?
         }
     };

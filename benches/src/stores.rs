@@ -1,5 +1,5 @@
 //! One table for the stores that keys may be in: this module over each of them, beside the bare algorithm where keys are
-//! sealed, and beside the device itself where they are in it. A new store is one more [`Store`] in [`all`].
+//! sealed, and beside the device itself where they are in it. A new store is one more line in [`all`].
 
 use std::{
     error::Error,
@@ -19,6 +19,7 @@ use cryptoki::{
 
 use crate::{
     contender::{Contender, Kind},
+    devices::Devices,
     measure::{Done, Operation, Turns},
     raw,
     rows::{Algorithm, Bound, Builder, MESSAGE, RAW, Row},
@@ -35,21 +36,53 @@ pub(crate) struct Store {
     slot: String,
     /// The library that reaches the device without this module.
     device: Option<PathBuf>,
+    /// How much of the bare algorithm's speed its ML-DSA-65 keys must reach; nothing where they are elsewhere.
+    share_of_raw: Option<f64>,
 }
 
+/// The environment variable that tells the measuring process which stores its configuration has.
+pub(crate) const VARIABLE: &str = "TRELLIS_BENCH_STORES";
+/// What sealed keys must reach once somebody is logged in.
+const SEALED: Option<f64> = Some(0.85);
+const EMBEDDED: &str = "embedded";
+const SOFTHSM: &str = "SoftHSM";
+const TPM: &str = "TPM";
+const ENCLAVE: &str = "enclave";
+
 /// The stores that can be measured on this machine; of the others it is said why not.
-pub(crate) fn all(softhsm: &Path) -> Vec<Store> {
-    let mut stores = vec![Store { name: "embedded", slot: "backend = \"embedded\"\n".into(), device: None }];
-    if softhsm.exists() {
-        stores.push(Store {
-            name: "SoftHSM",
-            slot: format!("backend = \"pkcs11\"\nmodule-path = \"{}\"\n", softhsm.display()),
-            device: Some(softhsm.to_owned()),
-        });
-    } else {
+pub(crate) fn all(softhsm: &Path, devices: &Devices) -> Vec<Store> {
+    let over_softhsm =
+        softhsm.exists().then(|| format!("backend = \"pkcs11\"\nmodule-path = \"{}\"\n", softhsm.display()));
+    if over_softhsm.is_none() {
         println!("SoftHSM is not installed ({}): no store over it is measured", softhsm.display());
     }
-    stores
+    let slots = [
+        (EMBEDDED, Some("backend = \"embedded\"\n".to_owned())),
+        (SOFTHSM, over_softhsm),
+        (TPM, devices.tpm_slot()),
+        (ENCLAVE, devices.enclave_slot()),
+    ];
+    slots.into_iter().filter_map(|(name, slot)| Some(Store::named(name, slot?, softhsm))).collect()
+}
+
+/// The same in the measuring process, which finds the configuration written.
+pub(crate) fn configured(softhsm: &Path) -> Vec<Store> {
+    let told = std::env::var(VARIABLE).unwrap_or_default();
+    let known = [EMBEDDED, SOFTHSM, TPM, ENCLAVE].into_iter();
+    let told: Vec<_> = told.split(',').collect();
+    known.filter(|name| told.contains(name)).map(|name| Store::named(name, String::new(), softhsm)).collect()
+}
+
+/// For [`VARIABLE`].
+pub(crate) fn names(stores: &[Store]) -> String {
+    stores.iter().map(|store| store.name).collect::<Vec<_>>().join(",")
+}
+
+impl Store {
+    fn named(name: &'static str, slot: String, softhsm: &Path) -> Self {
+        let device = (name == SOFTHSM).then(|| softhsm.to_owned());
+        Self { name, slot, device, share_of_raw: SEALED.filter(|_| name != ENCLAVE) }
+    }
 }
 
 /// trellis.toml with a slot for each store, in a folder of the bench's.
@@ -138,10 +171,10 @@ pub(crate) fn measure_all(
     Ok(rows)
 }
 
-/// ML-DSA-65 with a key that the store seals.
+/// ML-DSA-65 with a key that the store seals, or that is in the enclave.
 fn sealed(store: &Store, session: &Session, turns: Turns) -> Result<Row, Box<dyn Error>> {
     let what = format!("ML-DSA-65 sign, key in the store {}", store.name);
-    let mut row = Builder::new(what, Some(Bound::ShareOfRaw(0.85)));
+    let mut row = Builder::new(what, store.share_of_raw.map(Bound::ShareOfRaw));
     row.add(RAW, raw::sign(Algorithm::MlDsa65, &MESSAGE)?);
     let (generate, parameters) = Algorithm::MlDsa65.key_generation();
     let public = [Attribute::Token(true), Attribute::Verify(true), parameters];
