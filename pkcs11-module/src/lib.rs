@@ -14,6 +14,7 @@ pub mod module;
 pub mod object;
 pub mod operation;
 pub mod output;
+pub mod pin_source;
 pub(crate) mod reason;
 pub mod session;
 pub mod slot;

@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Result},
     handle::SlotId,
     object::ObjectTable,
+    pin_source::PinSource,
     sync::{Held, Mutex, ReadMostly},
 };
 
@@ -28,6 +29,8 @@ pub struct Slot {
     pub(crate) pin_work: Mutex<()>,
     /// Handles of token and session objects.
     pub objects: ObjectTable,
+    /// Where the user's PIN is for whoever logs in without one.
+    pub(crate) pin_source: Option<PinSource>,
 }
 
 impl Slot {
@@ -40,7 +43,13 @@ impl Slot {
             login: ReadMostly::default(),
             pin_work: Mutex::default(),
             objects: ObjectTable::default(),
+            pin_source: None,
         }
+    }
+
+    /// The same with a source of the user's PIN.
+    pub fn with_pin_source(self, pin_source: Option<PinSource>) -> Self {
+        Self { pin_source, ..self }
     }
 
     /// The open vault, whoever's it is.

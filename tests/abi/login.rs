@@ -1,6 +1,6 @@
 //! C_Login, C_LoginUser and C_Logout.
 
-use std::{ptr::null_mut, thread};
+use std::{os::unix::fs::PermissionsExt, ptr::null_mut, thread};
 
 use cryptoki_sys::*;
 use trellis_tests::{
@@ -54,6 +54,39 @@ isolated! {
         for _ in 0..20 {
             assert_eq!(c!(p11.C_Login(session, CKU_USER, null_mut(), 0)), CKR_ARGUMENTS_BAD);
         }
+        assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
+    }
+
+    fn a_pin_source_is_a_protected_authentication_path(place) {
+        let file = place.directory().join("pin");
+        place.configure(&format!("[[slot]]\npath = 'token'\npin-source = 'file:{}'\n", file.display()));
+        let p11 = place.load();
+        with_token(&p11);
+        let mut info = CK_TOKEN_INFO::default();
+        assert_eq!(c!(p11.C_GetTokenInfo(0, &raw mut info)), CKR_OK);
+        assert_ne!(info.flags & CKF_PROTECTED_AUTHENTICATION_PATH, 0);
+        let session = p11.open(CKF_RW_SESSION);
+        let without = |user| c!(p11.C_Login(session, user, null_mut(), 0));
+        let write = |pin: &[u8], mode| {
+            std::fs::write(&file, [pin, b"\n"].concat()).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        // No file, and one that others may read: no try is spent.
+        assert_eq!(without(CKU_USER), CKR_DEVICE_ERROR);
+        write(USER_PIN, 0o644);
+        for _ in 0..20 {
+            assert_eq!(without(CKU_USER), CKR_DEVICE_ERROR);
+        }
+        assert!(place.log().contains("others may read"), "{}", place.log());
+        write(b"another", 0o600);
+        assert_eq!(without(CKU_USER), CKR_PIN_INCORRECT);
+        write(USER_PIN, 0o600);
+        assert_eq!(without(CKU_SO), CKR_ARGUMENTS_BAD);
+        assert_eq!(without(CKU_USER), CKR_OK);
+        assert!(makes_private_object(&p11, session).is_ok());
+        // Whoever has a PIN gives it.
+        assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
+        assert_eq!(p11.login(session, CKU_USER, b"wrong"), CKR_PIN_INCORRECT);
         assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
     }
 

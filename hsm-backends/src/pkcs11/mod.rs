@@ -5,7 +5,7 @@
 //! the HSM. Objects that are in the HSM already are seen beside these. Nothing is loaded or asked before the first call.
 
 mod admin;
-mod certificates;
+mod copies;
 mod device;
 mod exit;
 mod foreign;
@@ -29,7 +29,7 @@ use crate::{
     Admin, Attributes, Change, Description, KeyStore, Objects, Pin, PinState, Record, RecordId, Role,
     SealedBy, StoreError, Vault, sealed::SealedStore,
 };
-use certificates::Certificates;
+use copies::Copies;
 use device::{Device, LoggedIn};
 use foreign::ForeignObjects;
 use keeper::HsmKeeper;
@@ -241,9 +241,9 @@ impl Objects for Public {
         if !self.is_begun()? {
             adopt(&self.sealed, &token(&self.device)?)?;
         }
-        let certificates = Certificates::of(&changes, self.sealed.public(), false);
+        let copies = Copies::of(&changes, self.sealed.public(), false);
         vault::commit(self.sealed.public(), &self.foreign, changes, |id| self.sealed.keeper().open_key(id))?;
-        certificates.follow(&self.device);
+        copies.follow(&self.device);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::{any::Any, cell::OnceCell, collections::HashSet, sync::Arc};
 use cryptoki_sys as ck;
 
 use super::{
-    certificates::{Certificates, is_certificate},
+    copies::{self, Copies},
     device::Device,
     foreign::ForeignObjects,
     keeper::HsmKeeper,
@@ -107,9 +107,9 @@ impl Objects for Pkcs11Vault {
         }
         let key_of = |id| keeper.open_key(id).or_else(|| self.sealed().private_key(id).ok());
         let create = self.role == Role::User && !self.pass_through.mechanisms.is_empty();
-        let certificates = Certificates::of(&changes, self.sealed(), create);
+        let copies = Copies::of(&changes, self.sealed(), create);
         commit(self.sealed(), &self.foreign, changes, key_of)?;
-        certificates.follow(&self.device);
+        copies.follow(&self.device);
         Ok(())
     }
 }
@@ -186,7 +186,7 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// The keys and certificates that have records, by which those of the HSM are told that need no other.
+/// The keys, certificates and data that have records, by which those of the HSM are told that need no other.
 #[derive(Debug, Default)]
 struct Claims {
     public_keys: HashSet<Vec<u8>>,
@@ -194,20 +194,20 @@ struct Claims {
     names: HashSet<(Vec<u8>, Vec<u8>)>,
     /// Label and id of all keys with a secret, for those of the HSM whose public half is gone.
     secret: HashSet<(Vec<u8>, Vec<u8>)>,
-    certificates: HashSet<Vec<u8>>,
+    copied: HashSet<(u64, Vec<u8>)>,
 }
 
 impl Claims {
     fn read(sealed: &dyn Objects) -> Result<Self, StoreError> {
         let mut claims = Self::default();
-        for class in [ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY, ck::CKO_CERTIFICATE] {
+        for class in [ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY, ck::CKO_CERTIFICATE, ck::CKO_DATA] {
             for id in sealed.find(&[(ck::CKA_CLASS, Value::Ulong(class))].into_iter().collect())? {
                 let record = match sealed.read(id) {
                     Err(StoreError::NotFound) => continue,
                     read => read?,
                 };
-                if is_certificate(&record.attributes) {
-                    claims.certificates.extend(record.attributes.bytes(ck::CKA_VALUE).map(<[u8]>::to_vec));
+                if let Some(identity) = copies::identity(&record.attributes) {
+                    claims.copied.insert(identity);
                     continue;
                 }
                 if record.has_secret {
@@ -224,8 +224,8 @@ impl Claims {
     }
 
     fn has(&self, attributes: &Attributes) -> bool {
-        if is_certificate(attributes) {
-            return attributes.bytes(ck::CKA_VALUE).is_some_and(|value| self.certificates.contains(value));
+        if let Some(identity) = copies::identity(attributes) {
+            return self.copied.contains(&identity);
         }
         let (label, id) = names(attributes);
         // A key in the HSM has a CKA_ID even where its record has none.

@@ -179,13 +179,9 @@ fn of_ed25519_softhsm_has_one_form() {
 }
 
 #[test]
-fn a_certificate_is_in_the_hsm_as_well() {
-    let hsm = SoftHsm::passing_through();
-    let store = hsm.open();
-    let vault = store.unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
-    let (library, session) = elsewhere(&hsm);
+fn certificates_and_data_are_in_the_hsm_as_well() {
+    let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
     let certificate = |label: &str| -> Attributes {
-        let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
         let all = [
             (ck::CKA_CLASS, Value::Ulong(ck::CKO_CERTIFICATE)),
             (ck::CKA_CERTIFICATE_TYPE, Value::Ulong(ck::CKC_X_509)),
@@ -197,17 +193,43 @@ fn a_certificate_is_in_the_hsm_as_well() {
         ];
         all.into_iter().collect()
     };
-    let there = |label: &str| labels(&session).contains(&(ObjectClass::CERTIFICATE, label.to_owned()));
+    let data = |private| {
+        move |label: &str| -> Attributes {
+            let all = [
+                (ck::CKA_CLASS, Value::Ulong(ck::CKO_DATA)),
+                (ck::CKA_PRIVATE, Value::Bool(private)),
+                (ck::CKA_LABEL, bytes(label.as_bytes())),
+                (ck::CKA_APPLICATION, bytes(b"backup")),
+                (ck::CKA_VALUE, bytes(b"what is kept")),
+            ];
+            all.into_iter().collect()
+        }
+    };
+    is_as_well(ObjectClass::CERTIFICATE, certificate);
+    is_as_well(ObjectClass::DATA, data(false));
+    is_as_well(ObjectClass::DATA, data(true));
+}
+
+fn is_as_well(class: ObjectClass, object: impl Fn(&str) -> Attributes) {
+    let hsm = SoftHsm::passing_through();
+    let store = hsm.open();
+    let vault = store.unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
+    let (library, session) = elsewhere(&hsm);
+    let there = |label: &str| labels(&session).contains(&(class, label.to_owned()));
     let id = RecordId::random().unwrap();
-    vault.commit(vec![Change::Create { id, attributes: certificate("first"), secret: None }]).unwrap();
+    vault.commit(vec![Change::Create { id, attributes: object("first"), secret: None }]).unwrap();
     assert!(there("first"));
     assert_eq!(vault.find(&Attributes::new()).unwrap(), [id], "and it is shown once");
-    let update = |version, label| vec![Change::Update { id, version, attributes: certificate(label) }];
+    let update = |version, label| vec![Change::Update { id, version, attributes: object(label) }];
     vault.commit(update(1, "second")).unwrap();
     assert!(there("second") && !there("first"));
     assert_eq!(vault.find(&Attributes::new()).unwrap(), [id]);
-    // Whoever is not logged in may destroy what is public.
-    store.public().commit(vec![Change::Destroy { id }]).unwrap();
+    if object("").flag(ck::CKA_PRIVATE) {
+        vault.commit(vec![Change::Destroy { id }]).unwrap();
+    } else {
+        // Whoever is not logged in may destroy what is public.
+        store.public().commit(vec![Change::Destroy { id }]).unwrap();
+    }
     assert!(!there("second"));
     assert_eq!(vault.find(&Attributes::new()).unwrap(), []);
     drop(session);
@@ -217,9 +239,9 @@ fn a_certificate_is_in_the_hsm_as_well() {
     let store = hsm.open();
     let vault = store.unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
     let (library, session) = elsewhere(&hsm);
-    vault.commit(vec![Change::Create { id, attributes: certificate("sealed"), secret: None }]).unwrap();
+    vault.commit(vec![Change::Create { id, attributes: object("sealed"), secret: None }]).unwrap();
     assert_eq!(vault.find(&Attributes::new()).unwrap(), [id]);
-    assert!(!labels(&session).iter().any(|(class, _)| *class == ObjectClass::CERTIFICATE));
+    assert!(!labels(&session).contains(&(class, "sealed".to_owned())));
     drop(session);
     std::mem::forget(library);
 }

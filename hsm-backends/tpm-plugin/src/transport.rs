@@ -5,11 +5,15 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
 /// The head of a response: its tag, its length, its code.
 const HEAD_LEN: usize = 10;
@@ -23,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Where the TPM is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
-    /// A character device; the kernel's resource manager is behind those with `rm` in their names.
+    /// A character device; the kernel's resource manager is behind those that are named `tpmrm` and a number.
     Device(String),
     /// A socket of swtpm.
     Socket { host: String, port: u16 },
@@ -57,7 +61,9 @@ impl Address {
     /// memory is then nobody's.
     pub(crate) fn is_raw(&self) -> bool {
         match self {
-            Self::Device(path) => !path.contains("rm"),
+            Self::Device(path) => {
+                !Path::new(path).file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"tpmrm"))
+            }
             Self::Socket { .. } => true,
             Self::Loader(_) => false,
         }
@@ -78,7 +84,7 @@ pub(crate) struct Transport {
 
 #[derive(Debug)]
 enum Stream {
-    Device(File),
+    Device(Device),
     Socket(TcpStream),
 }
 
@@ -87,9 +93,7 @@ impl Transport {
     pub(crate) fn open(address: &Address, deadline: Instant) -> io::Result<Option<Self>> {
         let stream = loop {
             let opened = match address {
-                Address::Device(path) => {
-                    File::options().read(true).write(true).open(path).map(Stream::Device)
-                }
+                Address::Device(path) => Device::open(Path::new(path)).map(Stream::Device),
                 Address::Socket { host, port } => connect(host, *port, deadline).map(Stream::Socket),
                 Address::Loader(_) => return Ok(None),
             };
@@ -113,7 +117,7 @@ impl Transport {
     pub(crate) fn transmit(&mut self, command: &[u8]) -> bool {
         let left = self.left();
         let sent = match &mut self.stream {
-            Stream::Device(file) => file.write_all(command),
+            Stream::Device(device) => left.and_then(|_| device.write(command)),
             Stream::Socket(socket) => left
                 .and_then(|left| socket.set_write_timeout(Some(left)))
                 .and_then(|()| socket.write_all(command)),
@@ -145,16 +149,7 @@ impl Transport {
     fn read(&mut self) -> io::Result<Vec<u8>> {
         let left = self.left()?;
         match &mut self.stream {
-            Stream::Device(file) => {
-                let limit = Timespec::try_from(left).map_err(|_| io::ErrorKind::TimedOut)?;
-                if poll(&mut [PollFd::new(&file.as_fd(), PollFlags::IN)], Some(&limit))? == 0 {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                let mut response = vec![0; MAX_LEN];
-                let len = file.read(&mut response)?;
-                response.truncate(len);
-                Ok(response)
-            }
+            Stream::Device(device) => device.read(Instant::now() + left),
             Stream::Socket(socket) => {
                 socket.set_read_timeout(Some(left))?;
                 let mut response = vec![0; HEAD_LEN];
@@ -165,6 +160,74 @@ impl Transport {
                 socket.read_exact(&mut response[HEAD_LEN..])?;
                 Ok(response)
             }
+        }
+    }
+}
+
+/// A character device of the kernel's. Opened so that it does not block: otherwise write(2) returns only when the TPM has
+/// carried the command out (Linux, `tpm_common_write`), and no time limit could act.
+#[derive(Debug)]
+struct Device {
+    /// Absent only while it is dropped.
+    file: Option<File>,
+    /// Whether a command waits for its response.
+    waits: bool,
+}
+
+impl Device {
+    fn open(path: &Path) -> io::Result<Self> {
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
+        Ok(Self { file: Some(file), waits: false })
+    }
+
+    fn file(&self) -> &File {
+        self.file.as_ref().expect("it is not being dropped")
+    }
+
+    /// The kernel takes a command in one piece.
+    fn write(&mut self, command: &[u8]) -> io::Result<()> {
+        let written = loop {
+            match self.file().write(command) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => break written?,
+            }
+        };
+        self.waits = true;
+        if written == command.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// And gives a response in one piece.
+    fn read(&mut self, until: Instant) -> io::Result<Vec<u8>> {
+        let mut response = vec![0; MAX_LEN];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let limit = Timespec::try_from(left).map_err(|_| io::ErrorKind::TimedOut)?;
+            match poll(&mut [PollFd::new(&self.file().as_fd(), PollFlags::IN)], Some(&limit)) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            match self.file().read(&mut response) {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+                read => {
+                    response.truncate(read?);
+                    self.waits = false;
+                    return Ok(response);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Device {
+    /// close(2) waits until the TPM has answered (Linux, `tpm_common_release`), so a TPM that does not is left to a thread.
+    fn drop(&mut self) {
+        let file = self.file.take();
+        if self.waits {
+            let _ = std::thread::Builder::new().spawn(move || drop(file));
         }
     }
 }
@@ -205,5 +268,64 @@ mod tests {
         ] {
             assert_eq!(Address::parse(text), address, "{text}");
         }
+    }
+
+    #[test]
+    fn who_is_alone_with_the_tpm() {
+        for (text, alone) in [
+            ("device:/dev/tpm0", true),
+            ("device:/dev/tpmrm0", false),
+            ("device:/dev/tpmrm12", false),
+            ("device:/srv/farm/tpm0", true),
+            ("device:/srv/tpmrm0/tpm1", true),
+            ("swtpm", true),
+            ("tabrmd", false),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().is_raw(), alone, "{text}");
+        }
+    }
+
+    /// A FIFO of one's own: what is written is what can be read.
+    fn fifo(directory: &tempfile::TempDir) -> Transport {
+        let path = directory.path().join("tpm0");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        let address = Address::Device(path.to_str().unwrap().into());
+        Transport::open(&address, Instant::now() + Duration::from_millis(200)).unwrap().unwrap()
+    }
+
+    fn failure(transport: &mut Transport) -> io::ErrorKind {
+        transport.failure.take().unwrap().kind()
+    }
+
+    #[test]
+    fn a_device_that_says_nothing_ends_in_a_timeout() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut transport = fifo(&directory);
+        assert!(transport.transmit(b"command"));
+        assert_eq!(transport.receive(), Some(&b"command"[..]));
+        assert!(transport.transmit(b"another"));
+        // The one to whom it was sent takes it, and does not answer.
+        let Stream::Device(device) = &transport.stream else { panic!("{transport:?}") };
+        assert_eq!(device.file().read(&mut [0; 16]).unwrap(), 7);
+        assert_eq!(transport.receive(), None);
+        assert_eq!(failure(&mut transport), io::ErrorKind::TimedOut);
+        assert!(!transport.transmit(b"too late"));
+        assert_eq!(failure(&mut transport), io::ErrorKind::TimedOut);
+    }
+
+    /// Opened so that it blocks, it would hang here.
+    #[test]
+    fn writing_to_a_device_waits_for_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut transport = fifo(&directory);
+        while transport.transmit(&[0; 4096]) {}
+        assert_eq!(failure(&mut transport), io::ErrorKind::WouldBlock);
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{MechanismName, nitro::Nitro, pkcs11::Pkcs11, tpm::Tpm};
+use crate::pin_source::PinSource;
 use hsm_backends::pkcs11::Selector;
 
 /// What the lines of one `[[slot]]` may be. An unknown one is refused, and one that belongs to another backend.
@@ -26,6 +27,9 @@ pub(super) struct Lines {
     /// `pin-tries = 10`: wrong PINs before a PIN is locked, 1 to 100.
     #[serde(default = "ten", deserialize_with = "pin_tries")]
     pin_tries: u32,
+    /// `pin-source = "file:/etc/trellis/ca.pin"`: where the user's PIN is for programs that log in without one
+    /// (CKF_PROTECTED_AUTHENTICATION_PATH); nobody but the file's owner may read or write it.
+    pin_source: Option<String>,
     /// `module-path = "/usr/lib/softhsm/libsofthsm2.so"`: the HSM's PKCS#11 library; `pkcs11` must have it.
     pub(super) module_path: Option<PathBuf>,
     /// `token = "pkcs11:token=ca;serial=0123"`: which of its tokens, by the attributes `token`, `serial`,
@@ -95,12 +99,21 @@ pub struct SlotConfig {
     pub description: Option<String>,
     /// Wrong PINs before a PIN is locked, 1 to 100.
     pub pin_tries: u32,
+    /// Where the user's PIN is for whoever logs in without one.
+    pub pin_source: Option<PinSource>,
 }
 
 impl SlotConfig {
     /// An embedded slot.
     pub(super) fn embedded(path: PathBuf) -> Self {
-        Self { id: None, backend: Backend::Embedded, path, description: None, pin_tries: ten() }
+        Self {
+            id: None,
+            backend: Backend::Embedded,
+            path,
+            description: None,
+            pin_tries: ten(),
+            pin_source: None,
+        }
     }
 
     /// What the lines mean, where `absolute` tells where a path of theirs is.
@@ -113,6 +126,8 @@ impl SlotConfig {
         if description.as_ref().is_some_and(|text| text.len() > 64) {
             return Err("description is longer than 64 bytes".into());
         }
+        let pin_source = lines.pin_source.take();
+        let pin_source = pin_source.map(|source| file_of(&source, &absolute)).transpose()?;
         let (name, backend) = match lines.backend {
             Name::Embedded => ("embedded", Backend::Embedded),
             Name::Pkcs11 => ("pkcs11", Backend::Pkcs11(Pkcs11::take(&mut lines, absolute)?)),
@@ -121,7 +136,9 @@ impl SlotConfig {
         };
         match lines.left() {
             Some(line) => Err(format!("{line} says nothing with backend = {name:?}")),
-            None => Ok(Self { id: lines.id, backend, path, description, pin_tries: lines.pin_tries }),
+            None => {
+                Ok(Self { id: lines.id, backend, path, description, pin_tries: lines.pin_tries, pin_source })
+            }
         }
     }
 }
@@ -144,6 +161,12 @@ impl Lines {
         ];
         lines.into_iter().find_map(|(name, there)| there.then_some(name))
     }
+}
+
+fn file_of(source: &str, absolute: impl Fn(&Path) -> Result<PathBuf, String>) -> Result<PinSource, String> {
+    let path = source.strip_prefix("file:").filter(|path| !path.is_empty());
+    let path = path.ok_or_else(|| format!("pin-source {source:?} is not file:PATH"))?;
+    Ok(PinSource::file(absolute(Path::new(path))?))
 }
 
 fn token_uri<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Selector>, D::Error> {

@@ -89,6 +89,7 @@ fn errors_name_file_line_and_column() {
         ),
         ("[[slot]]\nbackend = 'tpm'\npath = '/a'\npcrs = 'sha256:24'\n", "1:1", "0 to 23"),
         ("[[slot]]\nbackend = 'tpm'\npath = '/a'\ntcti = 'cmd:sh'\n", "1:1", "device:/PATH"),
+        ("[[slot]]\npath = '/a'\npin-source = '1234'\n", "1:1", "file:PATH"),
         ("[[slot]]\n", "1:1", "path"),
         ("log = \n", "1:7", ""),
     ] {

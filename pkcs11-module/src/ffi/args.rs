@@ -64,13 +64,13 @@ pub(super) unsafe fn pin<'a>(pointer: *const u8, len: ck::CK_ULONG) -> Result<&'
     unsafe { optional_bytes(pointer, len) }?.ok_or(Error::ArgumentsBad)
 }
 
-/// [`pin`], to be judged.
+/// A PIN to be judged, or NULL where the token is to know it.
 ///
 /// # Safety
 /// The contract above.
-pub(super) unsafe fn presented_pin(pointer: *const u8, len: ck::CK_ULONG) -> Result<Pin> {
+pub(super) unsafe fn presented_pin(pointer: *const u8, len: ck::CK_ULONG) -> Result<Option<Pin>> {
     // SAFETY: passed on.
-    Ok(Pin::presented(unsafe { pin(pointer, len) }?))
+    Ok(unsafe { optional_bytes(pointer, len) }?.map(Pin::presented))
 }
 
 /// A struct of the caller's, which may be misaligned; NULL is CKR_ARGUMENTS_BAD.

@@ -9,6 +9,7 @@ use super::{
     guard::exports,
 };
 use crate::{
+    error::Error,
     handle::{ObjectHandle, SessionHandle, SlotId},
     module::UserType,
 };
@@ -77,7 +78,11 @@ exports! {
         pin: *mut ck::CK_UTF8CHAR,
         pin_len: ck::CK_ULONG,
     ) |module| {
-        module.login(SessionHandle(session), UserType::new(user)?, &args::presented_pin(pin, pin_len)?)
+        let (session, user) = (SessionHandle(session), UserType::new(user)?);
+        match args::presented_pin(pin, pin_len)? {
+            Some(pin) => module.login(session, user, &pin),
+            None => module.login_without_pin(session, user),
+        }
     }
 
     fn C_LoginUser(
@@ -90,7 +95,7 @@ exports! {
     ) |module| {
         let user = UserType::new(user)?;
         let (pin, name) = (args::presented_pin(pin, pin_len)?, args::bytes(name, name_len)?);
-        module.login_user(SessionHandle(session), user, &pin, name)
+        module.login_user(SessionHandle(session), user, &pin.ok_or(Error::ArgumentsBad)?, name)
     }
 
     fn C_Logout(session: ck::CK_SESSION_HANDLE) |module| {

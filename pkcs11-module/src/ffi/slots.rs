@@ -39,7 +39,11 @@ exports! {
     fn C_GetTokenInfo(slot: ck::CK_SLOT_ID, info: *mut ck::CK_TOKEN_INFO) |module| {
         let place = Place::new(info)?;
         let (token, sessions) = module.token_info(SlotId(slot))?;
-        place.set(token_info(&token, sessions));
+        let mut info = token_info(&token, sessions);
+        if module.knows_pin(SlotId(slot))? {
+            info.flags |= ck::CKF_PROTECTED_AUTHENTICATION_PATH;
+        }
+        place.set(info);
         Ok(())
     }
 

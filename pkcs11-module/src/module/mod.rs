@@ -69,7 +69,10 @@ impl Module {
         let libraries = Libraries::default();
         let slots = config
             .slots()
-            .map(|(id, slot)| Slot::new(id, store(slot, &libraries), description(slot)))
+            .map(|(id, slot)| {
+                Slot::new(id, store(slot, &libraries), description(slot))
+                    .with_pin_source(slot.pin_source.clone())
+            })
             .collect();
         Self::with_slots(config, config_file, slots)
     }

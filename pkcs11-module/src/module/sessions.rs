@@ -124,6 +124,14 @@ impl Module {
         outcome
     }
 
+    /// C_Login without a PIN (NULL): the user's is where the configuration says. Without `pin-source`, and for the
+    /// security officer, CKR_ARGUMENTS_BAD, and no try is spent on it.
+    pub fn login_without_pin(&self, session: SessionHandle, user: UserType) -> Result<()> {
+        let slot = self.session(session)?.slot.clone();
+        let source = slot.pin_source.as_ref().filter(|_| user != UserType::SecurityOfficer);
+        self.login(session, user, &source.ok_or(Error::ArgumentsBad)?.read()?)
+    }
+
     /// C_LoginUser: the tokens know no user names, so only the empty one is taken.
     pub fn login_user(&self, session: SessionHandle, user: UserType, pin: &Pin, name: &[u8]) -> Result<()> {
         if name.is_empty() { self.login(session, user, pin) } else { Err(Error::ArgumentsBad) }

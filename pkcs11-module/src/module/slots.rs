@@ -28,6 +28,11 @@ impl Module {
         Ok((description, self.sessions.count(slot)))
     }
 
+    /// Whether a login may leave out the PIN.
+    pub(crate) fn knows_pin(&self, slot: SlotId) -> Result<bool> {
+        Ok(self.slot(slot)?.pin_source.is_some())
+    }
+
     /// C_GetMechanismList.
     pub fn mechanisms(&self, slot: SlotId) -> Result<Vec<u64>> {
         self.slot(slot)?;

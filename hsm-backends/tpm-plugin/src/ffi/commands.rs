@@ -161,7 +161,10 @@ impl Tpm {
             )
         };
         auth.buffer.zeroize();
-        check(rc).map(|()| handle)
+        check(rc)?;
+        // ESAPI remembers the authorisation of what it has defined.
+        self.with_auth.push(handle);
+        Ok(handle)
     }
 
     /// TPM2_NV_UndefineSpace.

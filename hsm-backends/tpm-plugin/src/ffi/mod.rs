@@ -77,7 +77,8 @@ macro_rules! content {
 use {content, sized};
 
 enum Link {
-    Own(Box<OwnTcti>),
+    /// Made of a box and freed as one. libtss2 has this very pointer, so nobody else may hold the box meanwhile.
+    Own(*mut OwnTcti),
     Loaded(*mut tss::TSS2_TCTI_CONTEXT),
 }
 
@@ -96,8 +97,8 @@ pub(crate) struct Tpm {
 impl Tpm {
     /// Connects; the text says why it could not.
     pub(crate) fn open(address: &Address, deadline: Instant) -> std::result::Result<Self, String> {
-        let mut link = match Transport::open(address, deadline).map_err(|error| error.to_string())? {
-            Some(transport) => Link::Own(Box::new(OwnTcti::new(transport))),
+        let link = match Transport::open(address, deadline).map_err(|error| error.to_string())? {
+            Some(transport) => Link::Own(Box::into_raw(Box::new(OwnTcti::new(transport)))),
             None => {
                 let Address::Loader(name) = address else { return Err("no way there".into()) };
                 let name = CString::new(name.as_str()).map_err(|error| error.to_string())?;
@@ -108,9 +109,9 @@ impl Tpm {
                 Link::Loaded(tcti)
             }
         };
-        let tcti = match &mut link {
-            Link::Own(own) => (&raw mut **own).cast(),
-            Link::Loaded(tcti) => *tcti,
+        let tcti = match link {
+            Link::Own(own) => own.cast(),
+            Link::Loaded(tcti) => tcti,
         };
         let mut esys = null_mut();
         // SAFETY: see the head; the TCTI lives as long as the context.
@@ -122,8 +123,9 @@ impl Tpm {
 
     /// Why the way to the TPM failed.
     pub(crate) fn failure(&mut self) -> Option<String> {
-        match &mut self.link {
-            Link::Own(own) => own.transport.failure.take().map(|error| error.to_string()),
+        match self.link {
+            // SAFETY: it is freed when this is dropped; libtss2 uses it within its calls only, and none is under way.
+            Link::Own(own) => unsafe { &mut *own }.transport.failure.take().map(|error| error.to_string()),
             Link::Loaded(_) => None,
         }
     }
@@ -210,9 +212,11 @@ impl Drop for Tpm {
             // SAFETY: see the head; nothing is used afterwards.
             unsafe { tss::Esys_Finalize(&raw mut self.esys) };
         }
-        if let Link::Loaded(tcti) = &mut self.link {
+        match &mut self.link {
+            // SAFETY: the context that used it is gone; it came out of a box.
+            Link::Own(own) => drop(unsafe { Box::from_raw(*own) }),
             // SAFETY: the context that used it is gone.
-            unsafe { tss::Tss2_TctiLdr_Finalize(tcti) };
+            Link::Loaded(tcti) => unsafe { tss::Tss2_TctiLdr_Finalize(tcti) },
         }
     }
 }

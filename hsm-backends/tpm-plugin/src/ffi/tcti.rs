@@ -18,7 +18,7 @@ extern "C" fn transmit(
     size: tss::size_t,
     command: *const u8,
 ) -> tss::TSS2_RC {
-    // SAFETY: called with the context that was given to Esys_Initialize, whose box lives as long, and with live bytes.
+    // SAFETY: called with the context that was given to Esys_Initialize, which lives as long and which nobody else uses during a call, and with live bytes.
     let (own, command) =
         unsafe { (&mut *tcti.cast::<OwnTcti>(), std::slice::from_raw_parts(command, size as usize)) };
     if own.transport.transmit(command) { 0 } else { TCTI_IO_ERROR }
