@@ -4,7 +4,7 @@ use std::{path::Path, thread, time::Duration};
 
 use cryptoki_sys::*;
 use libloading::os::unix::{Library, Symbol};
-use trellis_tests::{backend, isolated, isolated::Place, library, process};
+use trellis_tests::{backend, c, isolated, isolated::Place, library, process};
 
 use crate::load::{ED25519_KEY, ML_DSA_65, P256_KEY, sign_while};
 
@@ -30,8 +30,8 @@ impl Valve {
         function(value);
     }
 
-    fn open(&self) -> u64 {
-        let function: Symbol<extern "C" fn() -> u64> = process::symbol(&self.0, "valve_open");
+    fn ask(&self, name: &str) -> u64 {
+        let function: Symbol<extern "C" fn() -> u64> = process::symbol(&self.0, name);
         function()
     }
 }
@@ -54,13 +54,63 @@ isolated! {
             assert_eq!(p11.login(session, CKU_USER, trellis_tests::raw::USER_PIN), CKR_OK);
             sign_while(&p11, &[P256_KEY, ED25519_KEY], 6, |all_have_signed| {
                 all_have_signed();
-                assert!((1..=limit).contains(&valve.open()));
+                assert!((1..=limit).contains(&valve.ask("valve_open")));
             });
             // Administration has to make do with as many.
             assert_eq!(p11.set_pin(session, trellis_tests::raw::USER_PIN, b"another-pin"), CKR_OK);
             assert_eq!(p11.set_pin(session, b"another-pin", trellis_tests::raw::USER_PIN), CKR_OK);
         }
         drop(many);
+    }
+
+    fn a_pin_is_given_once_when_its_answer_is_lost(place) {
+        let valve = Valve::new(place);
+        let p11 = place.load();
+        let (user, officer) = (trellis_tests::raw::USER_PIN, trellis_tests::raw::SO_PIN);
+        let session = p11.user_session();
+        assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
+        let mut given = valve.ask("valve_logins");
+        let mut log_in = |who, pin: &[u8], lost| {
+            valve.set("valve_login_answer", lost);
+            let rv = p11.login(session, who, pin);
+            given += 1;
+            assert_eq!(valve.ask("valve_logins"), given, "{lost:#x}");
+            rv
+        };
+        for (lost, seen) in [
+            (CKR_GENERAL_ERROR, CKR_DEVICE_ERROR),
+            (CKR_FUNCTION_FAILED, CKR_DEVICE_ERROR),
+            (CKR_DEVICE_ERROR, CKR_DEVICE_ERROR),
+            (CKR_DEVICE_REMOVED, CKR_DEVICE_REMOVED),
+            (CKR_SESSION_CLOSED, CKR_DEVICE_ERROR),
+        ] {
+            for (who, pin) in [(CKU_USER, user), (CKU_SO, officer)] {
+                assert_eq!(log_in(who, b"wrong-pin", lost), seen, "{lost:#x}");
+                assert_eq!(log_in(who, pin, lost), seen, "{lost:#x}");
+                // Whoever has the right one is not kept out by what was left behind.
+                assert_eq!(log_in(who, pin, CKR_OK), CKR_OK, "{lost:#x}");
+                assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
+            }
+        }
+    }
+
+    fn a_pin_that_was_right_is_given_again_until_it_is_refused(place) {
+        let valve = Valve::new(place);
+        let p11 = place.load();
+        let session = p11.user_session();
+        P256_KEY.make(&p11, session);
+        let keys = P256_KEY.keys(&p11, session).unwrap();
+        let forget = || assert_eq!(valve.ask("valve_forget"), 0);
+        let given = valve.ask("valve_logins");
+        forget();
+        assert_eq!(P256_KEY.sign(&p11, session, keys), Ok(()));
+        assert_eq!(valve.ask("valve_logins"), given + 1);
+        forget();
+        valve.set("valve_login_answer", CKR_PIN_INCORRECT);
+        for _ in 0..3 {
+            assert!(P256_KEY.sign(&p11, session, keys).is_err());
+            assert_eq!(valve.ask("valve_logins"), given + 2);
+        }
     }
 
     fn others_take_all_sessions_for_a_while(place) {

@@ -58,7 +58,7 @@ impl Kind {
     }
 
     /// Signs and verifies.
-    fn sign(
+    pub(crate) fn sign(
         self,
         p11: &Raw,
         session: CK_SESSION_HANDLE,
@@ -70,7 +70,11 @@ impl Kind {
         Ok(())
     }
 
-    fn keys(self, p11: &Raw, session: CK_SESSION_HANDLE) -> Answer<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
+    pub(crate) fn keys(
+        self,
+        p11: &Raw,
+        session: CK_SESSION_HANDLE,
+    ) -> Answer<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
         Ok((self.find(p11, session, CKO_PUBLIC_KEY)?, self.find(p11, session, CKO_PRIVATE_KEY)?))
     }
 

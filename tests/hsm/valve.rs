@@ -1,6 +1,6 @@
 //! A PKCS#11 library that is SoftHSM (or the one that TRELLIS_VALVE_LIBRARY names) behind a valve: it opens no more than
-//! so many sessions at once, as hardware does, and can be told to answer with an error, as hardware does that has gone.
-//! All else is passed on.
+//! so many sessions at once, as hardware does, and can be told to answer with an error, as hardware does that has gone, or
+//! to lose the answers of C_Login, which it counts. It does not say that it is SoftHSM. All else is passed on.
 
 #![expect(unsafe_code, reason = "C functions on both sides")]
 
@@ -17,6 +17,13 @@ static LIMIT: AtomicU64 = AtomicU64::new(u64::MAX);
 static OPEN: AtomicU64 = AtomicU64::new(0);
 /// What every call is answered with; CKR_OK is none.
 static ANSWER: AtomicU64 = AtomicU64::new(CKR_OK);
+
+/// What C_Login is answered with after it was passed on; CKR_OK is none.
+static LOGIN_ANSWER: AtomicU64 = AtomicU64::new(CKR_OK);
+/// The slot that a session was opened in last.
+static SLOT: AtomicU64 = AtomicU64::new(0);
+/// How often C_Login was passed on.
+static LOGINS: AtomicU64 = AtomicU64::new(0);
 
 struct Lists {
     behind: &'static CK_FUNCTION_LIST,
@@ -78,6 +85,27 @@ pub extern "C" fn valve_answer(rv: CK_RV) {
     ANSWER.store(rv, Ordering::SeqCst);
 }
 
+/// Has every C_Login do its work and be answered with this; CKR_OK passes the answers on again.
+#[unsafe(no_mangle)]
+pub extern "C" fn valve_login_answer(rv: CK_RV) {
+    LOGIN_ANSWER.store(rv, Ordering::SeqCst);
+}
+
+/// Has the library behind forget all sessions, and with them the login.
+#[unsafe(no_mangle)]
+pub extern "C" fn valve_forget() -> u64 {
+    // SAFETY: a slot number, passed on.
+    let rv = unsafe { close_all_sessions(SLOT.load(Ordering::SeqCst)) };
+    assert_eq!(rv, CKR_OK);
+    OPEN.load(Ordering::SeqCst)
+}
+
+/// How often a PIN was given to the library behind.
+#[unsafe(no_mangle)]
+pub extern "C" fn valve_logins() -> u64 {
+    LOGINS.load(Ordering::SeqCst)
+}
+
 /// How many sessions are open.
 #[unsafe(no_mangle)]
 pub extern "C" fn valve_open() -> u64 {
@@ -112,6 +140,7 @@ unsafe extern "C" fn open_session(
         OPEN.fetch_sub(1, Ordering::SeqCst);
         return CKR_SESSION_COUNT;
     }
+    SLOT.store(slot, Ordering::SeqCst);
     let rv = pass!(C_OpenSession(slot, flags, application, notify, session));
     if rv != CKR_OK {
         OPEN.fetch_sub(1, Ordering::SeqCst);
@@ -141,7 +170,12 @@ unsafe extern "C" fn session_info(session: CK_SESSION_HANDLE, info: CK_SESSION_I
 }
 
 unsafe extern "C" fn token_info(slot: CK_SLOT_ID, info: CK_TOKEN_INFO_PTR) -> CK_RV {
-    pass!(C_GetTokenInfo(slot, info))
+    let rv = pass!(C_GetTokenInfo(slot, info));
+    if rv == CKR_OK {
+        // SAFETY: the caller's place for the answer, which has just been written.
+        unsafe { (*info).manufacturerID = *b"Valve                           " };
+    }
+    rv
 }
 
 unsafe extern "C" fn login(
@@ -150,7 +184,14 @@ unsafe extern "C" fn login(
     pin: CK_UTF8CHAR_PTR,
     len: CK_ULONG,
 ) -> CK_RV {
-    pass!(C_Login(session, user, pin, len))
+    if ANSWER.load(Ordering::SeqCst) == CKR_OK {
+        LOGINS.fetch_add(1, Ordering::SeqCst);
+    }
+    let rv = pass!(C_Login(session, user, pin, len));
+    match LOGIN_ANSWER.load(Ordering::SeqCst) {
+        CKR_OK => rv,
+        lost => lost,
+    }
 }
 
 unsafe extern "C" fn find_init(

@@ -4,7 +4,7 @@ use std::fmt;
 
 use cryptoki_sys as ck;
 
-use super::{super::raw::Rv, Device};
+use super::{super::raw::Rv, Device, Session};
 use crate::StoreError;
 
 /// Why a call failed.
@@ -70,6 +70,11 @@ impl Rv {
         )
     }
 
+    /// The session was none before the call: the device has not begun.
+    pub(super) fn did_nothing(self) -> bool {
+        matches!(self.0, ck::CKR_SESSION_HANDLE_INVALID | ck::CKR_CRYPTOKI_NOT_INITIALIZED)
+    }
+
     /// No session is left, or no memory for one.
     pub(super) fn is_session_limit(self) -> bool {
         matches!(self.0, ck::CKR_SESSION_COUNT | ck::CKR_DEVICE_MEMORY)
@@ -109,6 +114,17 @@ impl Failure {
             }
             _ => StoreError::Device(format!("{}: {doing} answered {rv}", device.name())),
         }
+    }
+}
+
+/// What is behind an answer that many things may be behind.
+pub(super) fn cause(session: &Session, rv: Rv) -> Rv {
+    if !rv.may_be_lost() {
+        return rv;
+    }
+    match session.check_login() {
+        Err(found) if found.lost().is_some() => found,
+        _ => rv,
     }
 }
 

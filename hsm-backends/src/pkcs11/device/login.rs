@@ -7,7 +7,7 @@ use cryptoki_sys as ck;
 
 use super::{
     super::raw::{Raw, Rv},
-    Device, Failure, Session, State, patiently,
+    Device, Failure, PAUSES, Session, State,
 };
 use crate::{Pin, Role};
 
@@ -43,7 +43,7 @@ impl State {
     /// tries of a PIN are few.
     pub(super) fn log_in_again(&mut self, raw: Raw, session: ck::CK_SESSION_HANDLE) -> Result<(), Failure> {
         let Some(login) = &mut self.login else { return Ok(()) };
-        match patiently(|| raw.login(session, ck::CKU_USER, login.pin.expose())) {
+        match give(raw, session, ck::CKU_USER, &login.pin, self.softhsm) {
             Ok(()) => login.ours = true,
             Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => {}
             Err(Rv(
@@ -71,11 +71,13 @@ impl Device {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// C_Login as the user. Call with [`Device::logins`] held.
+    /// C_Login as the user, once: where its answer is lost, the PIN may have been counted as wrong. Call with
+    /// [`Device::logins`] held.
     pub(in crate::pkcs11) fn log_in(&self, pin: &Pin) -> Result<LoggedIn, Failure> {
         self.state().login.take_if(|login| login.refused);
-        let outcome = self.call(|session| {
-            match patiently(|| session.raw.login(session.handle, ck::CKU_USER, pin.expose())) {
+        let outcome = self.call_once(|session| {
+            let softhsm = self.state().softhsm;
+            match give(session.raw, session.handle, ck::CKU_USER, pin, softhsm) {
                 Ok(()) => Ok(LoggedIn::Judged),
                 Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => Ok(LoggedIn::Already),
                 Err(rv) => Err(rv),
@@ -111,7 +113,7 @@ impl Device {
             let _ = raw.logout(session);
             state.turn += 1;
             state.logged_in = false;
-            let judged = patiently(|| raw.login(session, ck::CKU_USER, pin.expose()));
+            let judged = give(raw, session, ck::CKU_USER, pin, state.softhsm);
             if judged.is_ok() {
                 state.logged_in = true;
                 if let Some(login) = &mut state.login {
@@ -216,7 +218,7 @@ impl Device {
                 state.turn += 1;
                 state.logged_in = false;
             }
-            let outcome = patiently(|| raw.login(session, ck::CKU_SO, pin.expose())).and_then(|()| {
+            let outcome = give(raw, session, ck::CKU_SO, pin, state.softhsm).and_then(|()| {
                 let outcome = f(&raw, session);
                 let _ = raw.logout(session);
                 outcome
@@ -243,7 +245,7 @@ impl Device {
                 self.as_officer(old, |raw, session| raw.set_pin(session, old.expose(), new.expose()))
             }
             Role::User => {
-                self.call(|session| session.raw.set_pin(session.handle, old.expose(), new.expose()))?;
+                self.call_once(|session| session.raw.set_pin(session.handle, old.expose(), new.expose()))?;
                 if let Some(login) = &mut self.state().login {
                     login.pin = new.clone();
                 }
@@ -268,4 +270,28 @@ impl Device {
             Ok(made?)
         })
     }
+}
+
+/// C_Login. An answer that may hide a judgement ends it: the PIN is not given again, and a login that was made all the
+/// same does not stay. Of SoftHSM it is known that it has judged nothing when it answers CKR_GENERAL_ERROR: another
+/// process was writing the token's file.
+fn give(raw: Raw, session: ck::CK_SESSION_HANDLE, user: u64, pin: &Pin, softhsm: bool) -> Result<(), Rv> {
+    const TRIES: u32 = 40;
+    let public = |state| matches!(state, ck::CKS_RO_PUBLIC_SESSION | ck::CKS_RW_PUBLIC_SESSION);
+    let nobody = raw.session_state(session).is_ok_and(public);
+    let mut outcome = raw.login(session, user, pin.expose());
+    for _ in 1..TRIES {
+        if !softhsm || outcome != Err(Rv(ck::CKR_GENERAL_ERROR)) {
+            break;
+        }
+        std::thread::sleep(PAUSES.0);
+        outcome = raw.login(session, user, pin.expose());
+    }
+    if let Err(rv) = outcome
+        && nobody
+        && (rv.lost().is_some() || rv.may_be_lost())
+    {
+        let _ = raw.logout(session);
+    }
+    outcome
 }

@@ -23,7 +23,7 @@ use super::{
     raw::{Raw, Rv, TokenInfo},
     selector::Selector,
 };
-use failure::Lost;
+use failure::{Lost, cause};
 use login::Login;
 use pool::Pool;
 
@@ -55,6 +55,8 @@ struct State {
     last_login: u64,
     /// How often the token was looked for in vain.
     looks: u32,
+    /// Whether the token is SoftHSM's.
+    softhsm: bool,
 }
 
 impl State {
@@ -173,6 +175,19 @@ impl Device {
             self.returned.notify_one();
             done.map_err(|rv| Failed { epoch: inside.epoch, generation, failure: rv.into() })
         })
+    }
+
+    /// [`Device::call`] for what must not be done twice, such as having a PIN judged. The device is found and woken
+    /// first; then `f` runs again only where the device has not known the session, and so has done nothing.
+    fn call_once<T>(&self, mut f: impl FnMut(&Session) -> Result<T, Rv>) -> Result<T, Failure> {
+        let done = self.call(|session| {
+            session.raw.session_state(session.handle)?;
+            match f(session) {
+                Err(rv) if rv.did_nothing() => Err(rv),
+                done => Ok(done),
+            }
+        })?;
+        Ok(done?)
     }
 
     /// Runs `f` with the slot that the token is in.
@@ -324,10 +339,12 @@ impl Device {
         }
         let mut fitting = Vec::new();
         let mut blanks = Vec::new();
+        state.softhsm = false;
         for slot in inside.raw.slots(true)? {
             let Ok(token) = patiently(|| inside.raw.token_info(slot)) else { continue };
             let blank = token.flags & ck::CKF_TOKEN_INITIALIZED == 0;
             if self.selector.fits(slot, &token) {
+                state.softhsm = token.manufacturer.starts_with("SoftHSM");
                 if blank { blanks.push(slot) } else { fitting.push(slot) }
             }
         }
@@ -418,18 +435,8 @@ impl Drop for Device {
     }
 }
 
-/// What is behind an answer that many things may be behind.
-fn cause(session: &Session, rv: Rv) -> Rv {
-    if !rv.may_be_lost() {
-        return rv;
-    }
-    match session.check_login() {
-        Err(found) if found.lost().is_some() => found,
-        _ => rv,
-    }
-}
-
-/// Asks again for what SoftHSM answers while another process writes the token's file. It judges nothing then.
+/// Asks again for what SoftHSM answers while another process writes the token's file. Not for what takes a PIN: another
+/// HSM may have judged it.
 fn patiently<T>(f: impl Fn() -> Result<T, Rv>) -> Result<T, Rv> {
     const TRIES: u32 = 40;
     let passing = |rv: &Rv| matches!(rv.0, ck::CKR_GENERAL_ERROR | ck::CKR_FUNCTION_FAILED);
