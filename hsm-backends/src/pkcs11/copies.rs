@@ -8,7 +8,7 @@ use super::{
     keeper::number,
     raw::{Rv, Template},
 };
-use crate::{Attributes, Change, Objects};
+use crate::{Attributes, Change, Objects, Record, RecordId};
 
 /// What an X.509 certificate has in the HSM, besides class, type, CKA_TOKEN and CKA_PRIVATE. The value is needed.
 const CERTIFICATE: [u64; 6] =
@@ -31,15 +31,18 @@ impl Copies {
     /// Call before the changes are made. Without `create` none is put into the HSM.
     pub(super) fn of(changes: &[Change], sealed: &dyn Objects, create: bool) -> Self {
         let mut all = Self::default();
-        let before = |id| sealed.read(id).ok().map(|record| record.attributes.clone()).filter(is_copied);
+        let before = |id| {
+            let record = sealed.read(id).ok().filter(|record| is_copied(&record.attributes))?;
+            Some(marked(id, &record.attributes))
+        };
         for change in changes {
             match change {
-                Change::Create { attributes, secret: None, .. } if create && is_copied(attributes) => {
-                    all.created.push(attributes.clone());
+                Change::Create { id, attributes, secret: None } if create && is_copied(attributes) => {
+                    all.created.push(marked(*id, attributes));
                 }
                 Change::Create { .. } => {}
                 Change::Update { id, attributes, .. } => {
-                    all.renamed.extend(before(*id).map(|before| (before, attributes.clone())));
+                    all.renamed.extend(before(*id).map(|before| (before, marked(*id, attributes))));
                 }
                 Change::Destroy { id } => all.destroyed.extend(before(*id)),
             }
@@ -55,15 +58,16 @@ impl Copies {
         }
         for (before, after) in &self.renamed {
             let names: Template = names(after).split_off(1);
+            let same_value = before.bytes(ck::CKA_VALUE) == after.bytes(ck::CKA_VALUE);
             let _ = device.call(|session| {
                 let found = find(session, before)?;
                 let rename = |object: &_| session.raw.set_values(session.handle, *object, &names);
-                if found.iter().all(|object| rename(object).is_ok()) {
+                if found.is_empty() || same_value && found.iter().all(|object| rename(object).is_ok()) {
                     return Ok(());
                 }
-                // What the HSM does not rename is made anew.
-                create(session, after)?;
-                found.into_iter().try_for_each(|object| session.raw.destroy(session.handle, object))
+                // What the HSM does not change is made anew.
+                found.into_iter().try_for_each(|object| session.raw.destroy(session.handle, object))?;
+                create(session, after)
             });
         }
         for attributes in &self.destroyed {
@@ -80,19 +84,62 @@ pub(super) fn is_copied(attributes: &Attributes) -> bool {
     kinds(attributes).is_some() && attributes.bytes(ck::CKA_VALUE).is_some_and(|value| !value.is_empty())
 }
 
-/// By what an object of the HSM is told to be the copy of a record.
+/// A record's attributes as its copy has them. A data object without CKA_OBJECT_ID gets one that says which record it is
+/// the copy of, so that a process that dies between the two leaves nothing that looks like an object of its own.
+fn marked(id: RecordId, attributes: &Attributes) -> Attributes {
+    let mut attributes = attributes.clone();
+    let own = attributes.bytes(ck::CKA_OBJECT_ID).is_some_and(|own| !own.is_empty());
+    if attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_DATA) && !own {
+        attributes.set(ck::CKA_OBJECT_ID, marker(id));
+    }
+    attributes
+}
+
+/// DER of the object identifier 2.25.N, where N is the record's id (ITU-T X.667).
+fn marker(id: RecordId) -> Vec<u8> {
+    let number = u128::from_be_bytes(id.0);
+    let groups = (0..19).rev().map(|at| (number >> (7 * at)) as u8 & 0x7F);
+    let mut arc: Vec<u8> = groups.skip_while(|group| *group == 0).collect();
+    if arc.is_empty() {
+        arc.push(0);
+    }
+    let last = arc.len() - 1;
+    arc[..last].iter_mut().for_each(|group| *group |= 0x80);
+    // At most 20 bytes, so that the length is one.
+    [&[0x06, arc.len() as u8 + 1, MARKED], &*arc].concat()
+}
+
+/// The first byte of the identifiers below 2.25.
+const MARKED: u8 = 0x69;
+
+fn is_marked(attributes: &Attributes) -> bool {
+    matches!(attributes.bytes(ck::CKA_OBJECT_ID), Some([0x06, _, MARKED, ..]))
+}
+
+/// By what an object of the HSM is told to be the copy of a record, given the record's attributes with
+/// [`record_identity`].
 pub(super) fn identity(attributes: &Attributes) -> Option<(u64, Vec<u8>)> {
     let value = attributes.bytes(ck::CKA_VALUE).filter(|_| is_copied(attributes))?;
     let class = attributes.ulong(ck::CKA_CLASS)?;
-    // Certificates say who they are; data is told apart by its names.
-    let names = (class == ck::CKO_DATA).then_some([ck::CKA_LABEL, ck::CKA_APPLICATION]);
+    // Certificates say who they are.
+    if class == ck::CKO_CERTIFICATE {
+        return Some((class, value.to_vec()));
+    }
+    if is_marked(attributes) {
+        return Some((class, attributes.bytes(ck::CKA_OBJECT_ID)?.to_vec()));
+    }
     let mut identity = value.to_vec();
-    for kind in names.into_iter().flatten() {
+    for kind in [ck::CKA_LABEL, ck::CKA_APPLICATION] {
         let name = attributes.bytes(kind).unwrap_or_default();
         identity.extend(number(name.len() as u64));
         identity.extend(name);
     }
     Some((class, identity))
+}
+
+/// The identity of a record's copy.
+pub(super) fn record_identity(record: &Record) -> Option<(u64, Vec<u8>)> {
+    identity(&marked(record.id, &record.attributes))
 }
 
 fn kinds(attributes: &Attributes) -> Option<&'static [u64]> {
@@ -131,6 +178,9 @@ fn names(attributes: &Attributes) -> Template {
 
 fn find(session: &Session, attributes: &Attributes) -> Result<Vec<ck::CK_OBJECT_HANDLE>, Rv> {
     let mut template: Template = class(attributes).into_iter().take(1).collect();
-    template.extend(names(attributes));
+    match attributes.bytes(ck::CKA_OBJECT_ID).filter(|_| is_marked(attributes)) {
+        Some(marker) => template.push((ck::CKA_OBJECT_ID, marker.to_vec())),
+        None => template.extend(names(attributes)),
+    }
     session.raw.find(session.handle, &template)
 }

@@ -206,7 +206,7 @@ impl Claims {
                     Err(StoreError::NotFound) => continue,
                     read => read?,
                 };
-                if let Some(identity) = copies::identity(&record.attributes) {
+                if let Some(identity) = copies::record_identity(&record) {
                     claims.copied.insert(identity);
                     continue;
                 }

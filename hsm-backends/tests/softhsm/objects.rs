@@ -224,6 +224,14 @@ fn is_as_well(class: ObjectClass, object: impl Fn(&str) -> Attributes) {
     vault.commit(update(1, "second")).unwrap();
     assert!(there("second") && !there("first"));
     assert_eq!(vault.find(&Attributes::new()).unwrap(), [id]);
+    let mut anew = object("second");
+    if anew.ulong(ck::CKA_CLASS) == Some(ck::CKO_DATA) {
+        anew.set(ck::CKA_VALUE, b"something else".to_vec());
+        vault.commit(vec![Change::Update { id, version: 2, attributes: anew }]).unwrap();
+        let found = session.find_objects(&[Attribute::Value(b"something else".to_vec())]).unwrap();
+        assert_eq!(found.len(), 1, "a new value replaces the old one");
+        assert_eq!(vault.find(&Attributes::new()).unwrap(), [id]);
+    }
     if object("").flag(ck::CKA_PRIVATE) {
         vault.commit(vec![Change::Destroy { id }]).unwrap();
     } else {
