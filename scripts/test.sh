@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$top"
 
-need_packages swtpm libtss2-dev pkg-config opensc softhsm2 gnutls-bin p11-kit p11-kit-modules libengine-pkcs11-openssl openssh-client openssl procps
+need_packages swtpm tpm2-abrmd tpm2-tools dbus libtss2-tcti-tabrmd0 libtss2-dev pkg-config opensc softhsm2 gnutls-bin p11-kit p11-kit-modules libengine-pkcs11-openssl openssh-client openssl procps
 say "Building the release module and command"
 scripts/build.sh
 PYTHON=$(scripts/python-env.sh)

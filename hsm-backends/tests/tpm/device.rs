@@ -14,6 +14,8 @@ use hsm_backends::{
 
 use crate::{
     Sealed,
+    relay::Relay,
+    swtpm::{exchange, password_session, sized},
     work::{make, refused, sign, user},
 };
 
@@ -98,6 +100,41 @@ fn four_processes_at_once() {
     let vault = user(&*store(&token.records("shared"), &token.tpm.tcti()), &Pin::presented(PINS[0])).unwrap();
     assert_eq!(vault.find(&Attributes::new()).unwrap().len(), 32);
     assert!(token.tpm.in_memory().is_empty(), "left in the TPM: {:x?}", token.tpm.in_memory());
+}
+
+/// As where a resource manager lets several processes in: between two commands of C_InitToken, another takes one of the
+/// indices that were free.
+#[test]
+fn another_process_takes_an_index_meanwhile() {
+    const OWNER: u32 = 0x4000_0001;
+    const DEFINE: u32 = 0x12A;
+    let token = Sealed::new();
+    let base = 0x0180_7408;
+    let indices = || token.tpm.handles(base);
+    assert!(indices().is_empty());
+    // Of the first group that is free at that time: the counter of the user, and then that of the officer.
+    for theirs in [base + 4, base + 16 + 5] {
+        let mut takes = true;
+        let relay = Relay::start(token.tpm.port(), move |command, tpm| {
+            if command[6..10] == DEFINE.to_be_bytes() && std::mem::take(&mut takes) {
+                // OWNERWRITE, OWNERREAD.
+                let attributes = 1_u32 << 1 | 1 << 17;
+                let public =
+                    [&theirs.to_be_bytes()[..], &[0, 0x0B], &attributes.to_be_bytes(), &[0; 2], &[0, 8]]
+                        .concat();
+                let rest = password_session(&[OWNER], &[], &[sized(&[]), sized(&public)].concat());
+                assert_eq!(exchange(tpm, DEFINE, true, &rest).0, 0);
+            }
+        });
+        let store = store(&token.records(&format!("beside {theirs:x}")), &relay.tcti());
+        store.admin().unwrap().init_token(&token.so_pin(), "beside").unwrap();
+        store.unlock(Role::SecurityOfficer, &token.so_pin()).unwrap();
+    }
+    // In a group where somebody else is, nothing but what is his; and each token has what judges its officer's PIN, and two
+    // counters.
+    let token_at = |base: u32| [base + 2, base + 4, base + 5];
+    let expected = [&[base + 4][..], &token_at(base + 8), &[base + 21], &token_at(base + 24)].concat();
+    assert_eq!(indices(), expected);
 }
 
 /// Nobody is locked out and nobody gets a second PIN, wherever the process is killed; and what it leaves in a TPM without

@@ -5,6 +5,7 @@
 mod device;
 mod fixture;
 mod policy;
+mod relay;
 mod swtpm;
 mod work;
 

@@ -75,31 +75,26 @@ impl Swtpm {
         format!("swtpm:host=127.0.0.1,port={}", self.port)
     }
 
+    /// Where it listens on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A connection of the caller's own; others wait until it ends.
+    pub(crate) fn connect(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.port)).unwrap()
+    }
+
     /// One command as its bytes, and the response without its head.
     pub(crate) fn command(&self, code: u32, has_sessions: bool, rest: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let tag: u16 = if has_sessions { 0x8002 } else { 0x8001 };
-        let len = u32::try_from(10 + rest.len()).unwrap();
-        stream
-            .write_all(&[&tag.to_be_bytes()[..], &len.to_be_bytes(), &code.to_be_bytes(), rest].concat())
-            .unwrap();
-        let mut head = [0; 10];
-        stream.read_exact(&mut head).unwrap();
-        let [.., a, b, c, d] = head;
-        assert_eq!(u32::from_be_bytes([a, b, c, d]), 0, "the TPM's answer to {code:#x}");
-        let len = u32::from_be_bytes(head[2..6].try_into().unwrap());
-        let mut body = vec![0; usize::try_from(len).unwrap() - 10];
-        stream.read_exact(&mut body).unwrap();
+        let (refusal, body) = exchange(&mut self.connect(), code, has_sessions, rest);
+        assert_eq!(refusal, 0, "the TPM's answer to {code:#x}");
         body
     }
 
     /// A command for `handles` with one password session.
     pub(crate) fn with_password(&self, code: u32, handles: &[u32], password: &[u8], rest: &[u8]) -> Vec<u8> {
-        let len = u32::try_from(9 + password.len()).unwrap();
-        let session =
-            [&len.to_be_bytes()[..], &0x4000_0009_u32.to_be_bytes(), &[0; 3], &sized(password)].concat();
-        let handles: Vec<_> = handles.iter().flat_map(|handle| handle.to_be_bytes()).collect();
-        self.command(code, true, &[&handles[..], &session, rest].concat())
+        self.command(code, true, &password_session(handles, password, rest))
     }
 
     /// TPM2_PCR_Extend of the SHA-256 bank.
@@ -121,6 +116,36 @@ impl Swtpm {
     pub(crate) fn in_memory(&self) -> Vec<u32> {
         [0x0200_0000, 0x0300_0000, 0x8000_0000].into_iter().flat_map(|first| self.handles(first)).collect()
     }
+}
+
+/// One command over an open connection: its response code, and the response without its head.
+pub(crate) fn exchange(stream: &mut TcpStream, code: u32, has_sessions: bool, rest: &[u8]) -> (u32, Vec<u8>) {
+    let tag: u16 = if has_sessions { 0x8002 } else { 0x8001 };
+    let len = u32::try_from(10 + rest.len()).unwrap();
+    stream
+        .write_all(&[&tag.to_be_bytes()[..], &len.to_be_bytes(), &code.to_be_bytes(), rest].concat())
+        .unwrap();
+    let response = message(stream).unwrap();
+    (u32::from_be_bytes(response[6..10].try_into().unwrap()), response[10..].to_vec())
+}
+
+/// A whole command or response.
+pub(crate) fn message(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut message = vec![0; 10];
+    stream.read_exact(&mut message)?;
+    let len = u32::from_be_bytes(message[2..6].try_into().unwrap());
+    message.resize(usize::try_from(len).unwrap(), 0);
+    stream.read_exact(&mut message[10..])?;
+    Ok(message)
+}
+
+/// What stands behind a command's head: handles, one password session, and the rest.
+pub(crate) fn password_session(handles: &[u32], password: &[u8], rest: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(9 + password.len()).unwrap();
+    let session =
+        [&len.to_be_bytes()[..], &0x4000_0009_u32.to_be_bytes(), &[0; 3], &sized(password)].concat();
+    let handles: Vec<_> = handles.iter().flat_map(|handle| handle.to_be_bytes()).collect();
+    [&handles[..], &session, rest].concat()
 }
 
 /// A TPM2B.

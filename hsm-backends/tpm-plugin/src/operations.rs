@@ -160,29 +160,35 @@ fn provision(tpm: &mut Tpm, mut fields: Reader<'_>) -> Done {
             continue;
         }
         let anchor = Anchor { persistent, srk_name: srk_name.clone(), base, counter_auth };
-        let made = [Role::User, Role::SecurityOfficer].map(|role| {
-            let index = anchor.counter_index(role);
-            tpm.nv_define(index, COUNTER, &[], &counter_auth).and_then(|counter| {
-                tpm.set_auth(counter, &counter_auth)?;
-                tpm.nv_increment(counter)
-            })
-        });
-        match made {
-            [Ok(()), Ok(())] => return Ok(anchor.encode()),
+        match define_counters(tpm, &anchor) {
+            Ok(()) => return Ok(anchor.encode()),
             // Another process was faster.
-            [Err(rc), _] if rc.code() == Some(NV_DEFINED) => {}
-            [Err(rc), _] | [_, Err(rc)] => {
-                for role in [Role::User, Role::SecurityOfficer] {
-                    undefine(tpm, anchor.counter_index(role))?;
-                }
-                return Err(rc.into());
-            }
+            Err(rc) if rc.code() == Some(NV_DEFINED) => {}
+            Err(rc) => return Err(rc.into()),
         }
     }
     Err(said(
         Answer::Failed,
         "the TPM has no room for another token: remove indices from 0x1807400 on that no store uses",
     ))
+}
+
+/// Both counters of a token, or none: what this has made goes again, and nothing of anybody else's.
+fn define_counters(tpm: &mut Tpm, anchor: &Anchor) -> Result<(), Rc> {
+    let mut made = Vec::new();
+    let mut define = |tpm: &mut Tpm, role| {
+        let counter = tpm.nv_define(anchor.counter_index(role), COUNTER, &[], &anchor.counter_auth)?;
+        made.push(counter);
+        tpm.set_auth(counter, &anchor.counter_auth)?;
+        tpm.nv_increment(counter)
+    };
+    let done = [Role::User, Role::SecurityOfficer].into_iter().try_for_each(|role| define(tpm, role));
+    if done.is_err() {
+        for counter in made {
+            tpm.nv_undefine(counter)?;
+        }
+    }
+    done
 }
 
 /// One visit for one role of a token.

@@ -27,6 +27,15 @@ no_pin() { ! grep -rE "$PIN|$SO_PIN|wrong-pin" log; }
 check "without a PIN in it" no_pin
 unset TRELLIS_LOG
 
+# A program that has no PIN to give takes the slot's.
+printf '%s\n' "$PIN" >pin
+printf '[[slot]]\npath = "%s"\npin-source = "file:%s"\n' "$WORK/lib/default" "$WORK/pin" >source.toml
+by_source() { TRELLIS_CONF=$WORK/source.toml "$@"; }
+check_output "pkcs11-tool logs in without a PIN" "Private Key Object" \
+    by_source pkcs11-tool --module "$MODULE" --login --list-objects --type privkey
+check "so does the command" by_source "$CLI" --module "$MODULE" sign trellis.toml --key ed --out sig
+check "and verifies" by_source "$CLI" --module "$MODULE" verify trellis.toml --key ed --signature sig
+
 echo 'colour = "green"' | cat - trellis.toml >unknown.toml
 # Nothing is logged that nobody asked for, and then it goes to standard error.
 printf '[[slot]]\npath = "%s"\n' "$WORK/lib/default" >quiet.toml

@@ -169,6 +169,7 @@ impl Tpm {
 
     /// TPM2_NV_UndefineSpace.
     pub(crate) fn nv_undefine(&mut self, index: Handle) -> Result<()> {
+        self.forget_auth(index);
         let by = if self.session == NONE { PASSWORD } else { self.session };
         // SAFETY: see the head.
         check(unsafe { tss::Esys_NV_UndefineSpace(self.esys, OWNER, index, by, NONE, NONE) })
