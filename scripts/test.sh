@@ -42,7 +42,7 @@ awk -v not_run="$(grep -c . <<<"$not_run" || true)" '
 if [[ -n $not_run ]]; then
     echo "$not_run"
     # Nobody's machine must have what is optional: real attestation documents (TRELLIS_NITRO_DOCUMENTS), vsock to itself.
-    # What is exempt is named in tests/src/exempt.rs.
+    # What is exempt is named in tests/src/exempt.rs and in hsm-backends/tests.
     [[ ${CI:-} != true ]] || ! grep -Eqv '^(optional|exempt): ' <<<"$not_run" || rc=1
 fi
 # A crate that does not compile has no results to count.

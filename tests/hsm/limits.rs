@@ -4,7 +4,13 @@ use std::{path::Path, thread, time::Duration};
 
 use cryptoki_sys::*;
 use libloading::os::unix::{Library, Symbol};
-use trellis_tests::{backend, c, isolated, isolated::Place, library, process};
+use trellis_tests::{
+    backend, c, isolated,
+    isolated::Place,
+    library, process,
+    raw::{SO_PIN, USER_PIN},
+    vendor::Vendor,
+};
 
 use crate::load::{ED25519_KEY, ML_DSA_65, P256_KEY, sign_while};
 
@@ -51,14 +57,14 @@ isolated! {
             p11.finalize();
             p11.initialize();
             let session = p11.open(CKF_RW_SESSION);
-            assert_eq!(p11.login(session, CKU_USER, trellis_tests::raw::USER_PIN), CKR_OK);
+            assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
             sign_while(&p11, &[P256_KEY, ED25519_KEY], 6, |all_have_signed| {
                 all_have_signed();
                 assert!((1..=limit).contains(&valve.ask("valve_open")));
             });
             // Administration has to make do with as many.
-            assert_eq!(p11.set_pin(session, trellis_tests::raw::USER_PIN, b"another-pin"), CKR_OK);
-            assert_eq!(p11.set_pin(session, b"another-pin", trellis_tests::raw::USER_PIN), CKR_OK);
+            assert_eq!(p11.set_pin(session, USER_PIN, b"another-pin"), CKR_OK);
+            assert_eq!(p11.set_pin(session, b"another-pin", USER_PIN), CKR_OK);
         }
         drop(many);
     }
@@ -66,7 +72,7 @@ isolated! {
     fn a_pin_is_given_once_when_its_answer_is_lost(place) {
         let valve = Valve::new(place);
         let p11 = place.load();
-        let (user, officer) = (trellis_tests::raw::USER_PIN, trellis_tests::raw::SO_PIN);
+        let (user, officer) = (USER_PIN, SO_PIN);
         let session = p11.user_session();
         assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
         let mut given = valve.ask("valve_logins");
@@ -110,6 +116,46 @@ isolated! {
         for _ in 0..3 {
             assert!(P256_KEY.sign(&p11, session, keys).is_err());
             assert_eq!(valve.ask("valve_logins"), given + 2);
+        }
+    }
+
+    fn a_process_that_is_killed_between_two_pins_leaves_no_trace_of_the_old_one(place) {
+        let valve = Valve::new(place);
+        let p11 = place.load();
+        p11.user_session();
+        p11.finalize();
+        let ways: [&dyn Fn(CK_SESSION_HANDLE); 2] = [
+            &|session| assert_eq!(p11.set_pin(session, b"old-pin", USER_PIN), CKR_OK),
+            &|session| {
+                assert_eq!(p11.login(session, CKU_SO, SO_PIN), CKR_OK);
+                assert_eq!(p11.init_pin(session, USER_PIN), CKR_OK);
+            },
+        ];
+        for way in ways {
+            p11.initialize();
+            let session = p11.open(CKF_RW_SESSION);
+            assert_eq!(p11.set_pin(session, USER_PIN, b"old-pin"), CKR_OK);
+            assert_eq!(p11.login(session, CKU_USER, b"old-pin"), CKR_OK);
+            p11.finalize();
+            let killed = process::in_child(|| {
+                p11.initialize();
+                valve.set("valve_end_at_new_pin", 1);
+                way(p11.open(CKF_RW_SESSION));
+                0
+            });
+            assert_eq!(killed, -libc::SIGKILL);
+            // The application is logged in to the HSM itself, which says nothing of a PIN then.
+            let hsm = Vendor::load(&library::example("valve"));
+            assert_eq!(hsm.initialize(), CKR_OK);
+            let theirs = hsm.logged_in();
+            p11.initialize();
+            let session = p11.open(CKF_RW_SESSION);
+            assert_ne!(p11.login(session, CKU_USER, b"old-pin"), CKR_OK);
+            assert_eq!(hsm.logout(theirs), CKR_OK);
+            assert_eq!(p11.login(session, CKU_USER, b"old-pin"), CKR_PIN_INCORRECT);
+            assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
+            p11.finalize();
+            assert_eq!(hsm.finalize(), CKR_OK);
         }
     }
 

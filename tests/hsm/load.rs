@@ -12,6 +12,7 @@ use trellis_tests::{
     c,
     objects::{Answer, ED25519, P256, Template, plain},
     raw::Raw,
+    vendor::Vendor,
 };
 
 const MESSAGE: &[u8; 32] = b"a message or a digest, 32 bytes!";
@@ -31,6 +32,10 @@ pub(crate) const ED25519_KEY: Kind =
 pub(crate) const P256_KEY: Kind = Kind { name: "P-256", generate: CKM_EC_KEY_PAIR_GEN, sign: CKM_ECDSA };
 
 impl Kind {
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
     fn parameters(self) -> Template {
         let template = Template::new();
         match self.generate {
@@ -42,19 +47,45 @@ impl Kind {
 
     /// Makes a pair on the token.
     pub(crate) fn make(self, p11: &Raw, session: CK_SESSION_HANDLE) {
+        let (public, private) = self.templates();
+        p11.generate_pair(session, plain(self.generate), &public, &private).unwrap();
+    }
+
+    /// Makes a pair with CKA_ALWAYS_AUTHENTICATE in the HSM itself.
+    pub(crate) fn make_guarded(self, hsm: &Vendor, session: CK_SESSION_HANDLE) {
+        let (public, private) = self.templates();
+        let private = private.flag(CKA_ALWAYS_AUTHENTICATE, true);
+        assert_eq!(hsm.generate_pair(session, self.generate, &public, &private), CKR_OK);
+    }
+
+    fn templates(self) -> (Template, Template) {
         let public = self.parameters().flag(CKA_TOKEN, true).flag(CKA_VERIFY, true).label(self.name);
         let private = Template::new()
             .flag(CKA_TOKEN, true)
             .flag(CKA_PRIVATE, true)
             .flag(CKA_SIGN, true)
             .label(self.name);
-        p11.generate_pair(session, plain(self.generate), &public, &private).unwrap();
+        (public, private)
     }
 
     fn find(self, p11: &Raw, session: CK_SESSION_HANDLE, class: CK_OBJECT_CLASS) -> Answer<CK_OBJECT_HANDLE> {
         let found = p11.find(session, &Template::new().number(CKA_CLASS, class).label(self.name))?;
         assert_eq!(found.len(), 1, "{} keys {}", found.len(), self.name);
         Ok(found[0])
+    }
+
+    /// C_SignInit, what comes between, and C_Sign, then verifies.
+    pub(crate) fn sign_after(
+        self,
+        p11: &Raw,
+        session: CK_SESSION_HANDLE,
+        (public, private): (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
+        between: impl FnOnce(),
+    ) -> Answer<()> {
+        p11.sign_init(session, plain(self.sign), private)?;
+        between();
+        let signature = p11.sign_begun(session, MESSAGE)?;
+        p11.verify(session, plain(self.sign), public, MESSAGE, &signature)
     }
 
     /// Signs and verifies.

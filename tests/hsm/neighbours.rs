@@ -79,6 +79,26 @@ isolated! {
         p11.finalize();
     }
 
+    fn a_key_of_theirs_that_wants_a_login_for_each_use(place) {
+        let p11 = made(place);
+        let hsm = library();
+        assert_eq!(hsm.initialize(), CKR_OK);
+        let theirs = hsm.logged_in();
+        let guarded = P256_KEY.named("guarded");
+        guarded.make_guarded(&hsm, theirs);
+        assert_eq!(hsm.finalize(), CKR_OK);
+        p11.initialize();
+        let session = log_in(&p11);
+        let keys = guarded.keys(&p11, session).unwrap();
+        let unasked = || assert_eq!(guarded.sign(&p11, session, keys), Err(CKR_USER_NOT_LOGGED_IN));
+        unasked();
+        let wrong = || assert_eq!(p11.login(session, CKU_CONTEXT_SPECIFIC, b"wrong-pin"), CKR_PIN_INCORRECT);
+        assert_eq!(guarded.sign_after(&p11, session, keys, wrong), Err(CKR_USER_NOT_LOGGED_IN));
+        let right = || assert_eq!(p11.login(session, CKU_CONTEXT_SPECIFIC, USER_PIN), CKR_OK);
+        assert_eq!(guarded.sign_after(&p11, session, keys, right), Ok(()));
+        unasked();
+    }
+
     fn children_of_an_application_with_threads(place) {
         let p11 = made(place);
         let hsm = library();

@@ -1,12 +1,12 @@
 //! A PKCS#11 library that is SoftHSM (or the one that TRELLIS_VALVE_LIBRARY names) behind a valve: it opens no more than
 //! so many sessions at once, as hardware does, and can be told to answer with an error, as hardware does that has gone, or
-//! to lose the answers of C_Login, which it counts. It does not say that it is SoftHSM. All else is passed on.
+//! to lose the answers of C_Login, which it counts, or to end the process when a PIN has been changed. It does not say that it is SoftHSM. All else is passed on.
 
 #![expect(unsafe_code, reason = "C functions on both sides")]
 
 use std::sync::{
     OnceLock,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use cryptoki_sys::*;
@@ -20,6 +20,8 @@ static ANSWER: AtomicU64 = AtomicU64::new(CKR_OK);
 
 /// What C_Login is answered with after it was passed on; CKR_OK is none.
 static LOGIN_ANSWER: AtomicU64 = AtomicU64::new(CKR_OK);
+/// Whether the process ends when a PIN has been changed.
+static ENDS: AtomicBool = AtomicBool::new(false);
 /// The slot that a session was opened in last.
 static SLOT: AtomicU64 = AtomicU64::new(0);
 /// How often C_Login was passed on.
@@ -54,6 +56,8 @@ fn lists() -> &'static Lists {
         shown.C_CloseAllSessions = Some(close_all_sessions);
         shown.C_GetSessionInfo = Some(session_info);
         shown.C_GetTokenInfo = Some(token_info);
+        shown.C_InitPIN = Some(init_pin);
+        shown.C_SetPIN = Some(set_pin);
         shown.C_Login = Some(login);
         shown.C_FindObjectsInit = Some(find_init);
         shown.C_SignInit = Some(sign_init);
@@ -98,6 +102,20 @@ pub extern "C" fn valve_forget() -> u64 {
     let rv = unsafe { close_all_sessions(SLOT.load(Ordering::SeqCst)) };
     assert_eq!(rv, CKR_OK);
     OPEN.load(Ordering::SeqCst)
+}
+
+/// Ends the process, as kill -9 does, when the library behind has changed a PIN.
+#[unsafe(no_mangle)]
+pub extern "C" fn valve_end_at_new_pin(ends: u64) {
+    ENDS.store(ends != 0, Ordering::SeqCst);
+}
+
+fn new_pin(rv: CK_RV) -> CK_RV {
+    if rv == CKR_OK && ENDS.load(Ordering::SeqCst) {
+        // SAFETY: a signal to this very process.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    }
+    rv
 }
 
 /// How often a PIN was given to the library behind.
@@ -192,6 +210,20 @@ unsafe extern "C" fn login(
         CKR_OK => rv,
         lost => lost,
     }
+}
+
+unsafe extern "C" fn init_pin(session: CK_SESSION_HANDLE, pin: CK_UTF8CHAR_PTR, len: CK_ULONG) -> CK_RV {
+    new_pin(pass!(C_InitPIN(session, pin, len)))
+}
+
+unsafe extern "C" fn set_pin(
+    session: CK_SESSION_HANDLE,
+    old: CK_UTF8CHAR_PTR,
+    old_len: CK_ULONG,
+    new: CK_UTF8CHAR_PTR,
+    new_len: CK_ULONG,
+) -> CK_RV {
+    new_pin(pass!(C_SetPIN(session, old, old_len, new, new_len)))
 }
 
 unsafe extern "C" fn find_init(

@@ -235,6 +235,11 @@ impl Raw {
         message: &[u8],
     ) -> Answer<Vec<u8>> {
         self.sign_init(session, mechanism, key)?;
+        self.sign_begun(session, message)
+    }
+
+    /// C_Sign, with room for any signature.
+    pub fn sign_begun(&self, session: CK_SESSION_HANDLE, message: &[u8]) -> Answer<Vec<u8>> {
         let ((message, message_len), mut signature, mut len) = (input(message), vec![0; 8192], 8192);
         let rv = c!(self.C_Sign(session, message, message_len, signature.as_mut_ptr(), &raw mut len));
         signature.truncate(len as usize);

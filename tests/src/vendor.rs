@@ -8,7 +8,10 @@ use std::{path::Path, ptr::null_mut};
 use cryptoki_sys::*;
 use libloading::os::unix::{Library, Symbol};
 
-use crate::raw::USER_PIN;
+use crate::{
+    objects::{Template, plain},
+    raw::USER_PIN,
+};
 
 /// A loaded library; it stays loaded.
 #[derive(Debug)]
@@ -76,6 +79,24 @@ impl Vendor {
     /// C_Logout.
     pub fn logout(&self, session: CK_SESSION_HANDLE) -> CK_RV {
         call!(self, C_Logout(session))
+    }
+
+    /// C_GenerateKeyPair.
+    pub fn generate_pair(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: CK_MECHANISM_TYPE,
+        public: &Template,
+        private: &Template,
+    ) -> CK_RV {
+        let (mut mechanism, mut one, mut two) = (plain(mechanism), public.attributes(), private.attributes());
+        let (ones, twos) = (one.len() as CK_ULONG, two.len() as CK_ULONG);
+        let (ones, twos, mut keys) = ((one.as_mut_ptr(), ones), (two.as_mut_ptr(), twos), (0, 0));
+        let keys = (&raw mut keys.0, &raw mut keys.1);
+        call!(
+            self,
+            C_GenerateKeyPair(session, &raw mut mechanism, ones.0, ones.1, twos.0, twos.1, keys.0, keys.1)
+        )
     }
 
     /// C_GenerateRandom.

@@ -19,7 +19,7 @@ pub mod objects;
 pub mod pins;
 pub mod threads;
 
-use std::path::Path;
+use std::{io::Write, path::Path};
 
 use cryptoki_sys as ck;
 
@@ -84,6 +84,32 @@ macro_rules! conformance_admin_tests {
                 a_restore_may_meet_c_init_token;
         }
     };
+}
+
+/// The checks that a store cannot pass, and why not: each is a `#[test]` that says so, and is counted by name among those
+/// that could not run.
+#[macro_export]
+macro_rules! conformance_exempt {
+    ($backend:literal; $($module:ident: $($check:ident = $why:literal),+;)+) => {
+        mod exempt { $(
+            mod $module {
+                $( #[test] fn $check() {
+                    let _known = $crate::conformance::$module::$check;
+                    let name = concat!(stringify!($module), "::", stringify!($check));
+                    $crate::conformance::exempt($backend, name, $why);
+                } )+
+            }
+        )+ }
+    };
+}
+
+/// Says that a test cannot run over a backend: as a line of the file that TRELLIS_TESTS_NOT_RUN names, if any.
+pub fn exempt(backend: &str, test: &str, why: &str) {
+    if let Some(path) = std::env::var_os("TRELLIS_TESTS_NOT_RUN") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        // One write, since other tests write to it as well.
+        file.write_all(format!("exempt: conformance {test} over {backend}: {why}\n").as_bytes()).unwrap();
+    }
 }
 
 fn user(store: &dyn KeyStore, token: &dyn Fixture) -> Box<dyn Vault> {

@@ -39,6 +39,8 @@ impl Admin for Pkcs11Store {
         let _turn = self.device.logins();
         // Before anything is changed at the HSM: this officer may be another token's.
         self.sealed.check_current(vault.sealed())?;
+        // From here on the PIN of before is not known any more, whatever happens to this process.
+        self.sealed.keep_less(vault.sealed(), keeper::without_verifier)?;
         self.device
             .set_user_pin(so_pin, new)
             .map_err(|failure| chosen(failure.of(&self.device, "C_InitPIN")))?;
@@ -52,7 +54,7 @@ impl Admin for Pkcs11Store {
         }
         self.adopt(&token)?;
         let _turn = self.device.logins();
-        let changed = self.sealed.change_pin(role, old, |place, key| {
+        let changed = self.sealed.change_pin(role, old, keeper::without_verifier, |place, key| {
             let changed = self.device.change_pin(role, old, new);
             changed.map_err(|failure| chosen(failure.of(&self.device, "C_SetPIN")))?;
             key.map_or_else(|| Ok(Vec::new()), |key| self.sealed.keeper().keep(place, key, new))

@@ -246,7 +246,8 @@ impl ForeignObjects {
         let spki = attributes.bytes(ck::CKA_PUBLIC_KEY_INFO).filter(|_| private);
         let Some(public) = spki.and_then(|spki| PublicKey::from_spki(spki).ok()) else { return Ok(None) };
         let name = |kind| attributes.bytes(kind).unwrap_or_default();
-        let key = NativeKey::kept(&self.device, public, name(ck::CKA_LABEL), name(ck::CKA_ID))?;
+        let guarded = attributes.flag(ck::CKA_ALWAYS_AUTHENTICATE);
+        let key = NativeKey::kept(&self.device, public, name(ck::CKA_LABEL), name(ck::CKA_ID), guarded)?;
         Ok(Some(Arc::new(key)))
     }
 

@@ -96,7 +96,7 @@ impl<K: Keeper> Admin for SealedStore<K> {
             let new = NewPin { role, pin: new, forgives: false };
             return self.rekey(&mut call, rekeying, (&opened.token, key), new);
         }
-        self.change_pin(role, old, |kept, key| {
+        self.change_pin(role, old, <[u8]>::to_vec, |kept, key| {
             self.keeper.keep(kept, key.ok_or(StoreError::Unsupported)?, new)
         })
     }
@@ -207,6 +207,17 @@ impl<K: Keeper> SealedStore<K> {
         Ok(())
     }
 
+    /// Before a device changes the user's PIN: of what is kept, no more than `less` stays.
+    pub(crate) fn keep_less(
+        &self,
+        vault: &SealedVault<K>,
+        less: impl Fn(&[u8]) -> Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let mut call = self.pool.enter();
+        let _lock = call.files().lock_for_login()?;
+        keep_less(&mut call, &vault.keys().token, Role::User, less).map(drop)
+    }
+
     /// C_InitPIN, after the device has done it: the count begins anew. What is kept of the key stays.
     pub(crate) fn forgive_user(
         &self,
@@ -225,29 +236,50 @@ impl<K: Keeper> SealedStore<K> {
     }
 
     /// C_SetPIN: `old` is counted and judged, `device` changes the PIN, and what it gives is kept from now on. Nothing of
-    /// what was kept before stays on the disk.
+    /// what was kept before stays on the disk; while the device is at it, no more than `less` is kept, so that whoever is
+    /// killed then leaves nothing that tells the old PIN. Where the device does not take the new one, all is as before.
     pub(crate) fn change_pin(
         &self,
         role: Role,
         old: &Pin,
+        less: impl Fn(&[u8]) -> Vec<u8>,
         device: impl FnOnce(Kept, Option<&TokenKey>) -> Result<Vec<u8>, StoreError>,
     ) -> Result<(), StoreError> {
         let mut call = self.pool.enter();
         let _lock = call.files().lock_for_login()?;
         let opened = pins::judge(&mut call, &*self.keeper, role, old, self.pin_tries)?;
         let kept = Kept { role, token_id: opened.token.token_id };
-        let wrapped = device(kept, opened.key.as_ref())?;
-        call.write(|transaction| {
-            unreplaced(transaction, &opened.token)?;
-            transaction.execute(
-                "UPDATE pin SET wrapped = ?1 WHERE role = ?2",
-                params![wrapped, role_number(role)],
-            )?;
-            Ok(())
-        })?;
+        let before = keep_less(&mut call, &opened.token, role, less)?;
+        let wrapped = match device(kept, opened.key.as_ref()) {
+            Err(refused @ (StoreError::PinLength | StoreError::ReadOnly | StoreError::Unsupported)) => {
+                keep_less(&mut call, &opened.token, role, |_| before.clone())?;
+                return Err(refused);
+            }
+            changed => changed?,
+        };
+        keep_less(&mut call, &opened.token, role, |_| wrapped.clone())?;
         call.empty_log();
         Ok(())
     }
+}
+
+/// Keeps what `less` gives of what was kept, durably; that is given back.
+fn keep_less(
+    call: &mut Call<'_>,
+    token: &Token,
+    role: Role,
+    less: impl Fn(&[u8]) -> Vec<u8>,
+) -> Result<Vec<u8>, StoreError> {
+    call.write(|transaction| {
+        unreplaced(transaction, token)?;
+        let kept = PinRow::load(transaction, role)?.map(|row| row.wrapped).unwrap_or_default();
+        let left = less(&kept);
+        if left != kept {
+            transaction
+                .execute("UPDATE pin SET wrapped = ?1 WHERE role = ?2", params![left, role_number(role)])?;
+        }
+        Ok(kept)
+    })
 }
 
 /// A token that is about to be: its names, its key and the SO's PIN.

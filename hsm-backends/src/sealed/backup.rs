@@ -168,7 +168,8 @@ fn prepare(path: &Path, restored: &Token) -> Result<(), Fault> {
     schema::use_log(&sql)
 }
 
-/// Whether a file is a whole token of this format: what can be told without a PIN.
+/// Whether a scratch file is a whole token of this format: what can be told without a PIN. Of its user no more stays than
+/// the keeper restores.
 fn verify(path: &Path, keeper: &impl Keeper) -> Result<Token, Fault> {
     let sql = Connection::open(path)?;
     schema::configure(&sql)?;
@@ -181,8 +182,10 @@ fn verify(path: &Path, keeper: &impl Keeper) -> Result<Token, Fault> {
     let so = PinRow::load(&sql, Role::SecurityOfficer)?
         .ok_or_else(|| StoreError::Damaged("the SO's PIN is missing".into()))?;
     keeper.check(Role::SecurityOfficer, &so.wrapped)?;
-    if let Some(user) = PinRow::load(&sql, Role::User)? {
+    if let Some(mut user) = PinRow::load(&sql, Role::User)? {
         keeper.check(Role::User, &user.wrapped)?;
+        user.wrapped = keeper.restored(&user.wrapped);
+        user.store(&sql, Role::User)?;
     }
     rows::check_all(&sql)?;
     Ok(token)

@@ -62,6 +62,11 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
 
     /// What [`Keeper::keep`] gave for a new token is not to be used: its database could not be made.
     fn discard(&self, _kept: &[u8]) {}
+
+    /// What of a backup's user is kept when it is restored: the device may have another PIN by now.
+    fn restored(&self, kept: &[u8]) -> Vec<u8> {
+        kept.to_vec()
+    }
 }
 
 /// What stands in the rows of both roles; of the user nothing before C_InitPIN.

@@ -152,7 +152,18 @@ impl Fixture for SoftHsm {
 
 impl AdminFixture for SoftHsm {
     fn blank(&self) -> Box<dyn KeyStore> {
-        panic!("SoftHSM has one blank slot, and no test here asks for it");
+        self.make("blank", "erased");
+        for token in std::fs::read_dir(self.directory.path().join("blank/tokens")).expect("tokens") {
+            std::fs::remove_dir_all(token.expect("a token").path()).expect("a directory of ours");
+        }
+        let options = Options {
+            library: self.library("blank"),
+            token: Selector::default(),
+            directory: self.directory.path().join("blank/records"),
+            pin_tries: self.pin_tries(),
+            pass_through: self.pass_through.clone(),
+        };
+        Box::new(Pkcs11Store::new(options, &self.libraries))
     }
 
     fn scratch(&self) -> &Path {

@@ -12,7 +12,9 @@ use cryptoki::{
 use cryptoki_sys as ck;
 use hsm_backends::{
     Attributes, Change, KeySpec, KeyStore, NewSecret, Pin, Place, PrivateKey, RecordId, Role, StoreError,
-    Vault, conformance::Fixture, pkcs11::Libraries,
+    Vault,
+    conformance::{AdminFixture, Fixture},
+    pkcs11::Libraries,
 };
 
 use super::SoftHsm;
@@ -253,4 +255,28 @@ fn keys_say_where_they_are() {
         panic!("a pair has one")
     };
     assert_eq!(key.place(), Place::Process);
+}
+
+#[test]
+fn a_backup_does_not_bring_an_older_pin_back() {
+    let hsm = SoftHsm::passing_through();
+    let store = hsm.open();
+    drop(user(&hsm, &*store));
+    let admin = store.admin().unwrap();
+    let (path, passphrase) = (hsm.scratch().join("backup"), Pin::presented(b"passphrase"));
+    admin.backup(&path, &passphrase).unwrap();
+    let new = Pin::presented(b"another");
+    admin.set_pin(Role::User, &hsm.user_pin(), &new).unwrap();
+    let (library, slot) = application(&hsm);
+    let theirs = library.open_rw_session(slot).unwrap();
+    theirs.login(UserType::User, Some(&AuthPin::new("another".into()))).unwrap();
+    admin.restore(&path, &passphrase, true).unwrap();
+    // The HSM says nothing of a PIN while the application is logged in to it.
+    let refused = store.unlock(Role::User, &hsm.user_pin()).unwrap_err();
+    assert!(matches!(&refused, StoreError::Device(why) if why.contains("itself")), "{refused}");
+    theirs.logout().unwrap();
+    assert_eq!(store.unlock(Role::User, &hsm.user_pin()).unwrap_err(), StoreError::PinIncorrect);
+    store.unlock(Role::User, &new).unwrap();
+    drop(theirs);
+    std::mem::forget(library);
 }

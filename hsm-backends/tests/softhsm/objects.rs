@@ -253,3 +253,45 @@ fn is_as_well(class: ObjectClass, object: impl Fn(&str) -> Attributes) {
     drop(session);
     std::mem::forget(library);
 }
+
+/// A P-256 pair of somebody else's, whose private half wants a login for each use.
+fn guarded_pair(session: &Session, label: &str, id: &[u8]) {
+    let names = vec![Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(id.to_vec())];
+    let mut public = names.clone();
+    public.extend([
+        Attribute::EcParams(vec![0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]),
+        Attribute::Verify(true),
+        Attribute::Private(false),
+    ]);
+    let mut private = names;
+    private.extend([Attribute::Sign(true), Attribute::Private(true), Attribute::AlwaysAuthenticate(true)]);
+    session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private).unwrap();
+}
+
+#[test]
+fn a_key_that_wants_a_login_for_each_use_signs_and_is_no_obstacle() {
+    let hsm = SoftHsm::passing_through();
+    let store = hsm.open();
+    let vault = store.unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
+    let (library, session) = elsewhere(&hsm);
+    guarded_pair(&session, "guarded", b"1");
+    guarded_pair(&session, "another", b"2");
+    let mut wanted = by_label("guarded");
+    wanted.set(ck::CKA_CLASS, ck::CKO_PRIVATE_KEY);
+    let found = vault.find(&wanted).unwrap();
+    assert!(vault.read(found[0]).unwrap().attributes.flag(ck::CKA_ALWAYS_AUTHENTICATE));
+    let guarded = vault.private_key(found[0]).unwrap();
+    sign(&*guarded).unwrap();
+    sign(&*guarded).unwrap();
+    // A key of ours is looked for among keys of its type when it has been renamed.
+    let ours = make(&*vault, &KeySpec::Pair(Algorithm::Ecdsa(algorithms::ecdsa::Curve::P256)), "ours");
+    for object in session.find_objects(&[Attribute::Label(b"ours".to_vec())]).unwrap() {
+        session.update_attributes(object, &[Attribute::Label(b"moved".to_vec())]).unwrap();
+    }
+    session.logout().unwrap();
+    sign(&*vault.private_key(ours).unwrap()).unwrap();
+    sign(&*guarded).unwrap();
+    drop(session);
+    // It was the store that has initialised the library.
+    std::mem::forget(library);
+}

@@ -4,7 +4,7 @@ use std::fmt;
 
 use cryptoki_sys as ck;
 
-use super::{super::raw::Rv, Device, Session};
+use super::{super::raw::Rv, Device, PAUSES, Session};
 use crate::StoreError;
 
 /// Why a call failed.
@@ -75,6 +75,19 @@ impl Rv {
         matches!(self.0, ck::CKR_SESSION_HANDLE_INVALID | ck::CKR_CRYPTOKI_NOT_INITIALIZED)
     }
 
+    /// The PIN is not, or is no longer, the one that opens the device.
+    pub(super) fn refuses_pin(self) -> bool {
+        matches!(
+            self.0,
+            ck::CKR_PIN_INCORRECT
+                | ck::CKR_PIN_INVALID
+                | ck::CKR_PIN_LEN_RANGE
+                | ck::CKR_PIN_EXPIRED
+                | ck::CKR_PIN_LOCKED
+                | ck::CKR_USER_PIN_NOT_INITIALIZED
+        )
+    }
+
     /// No session is left, or no memory for one.
     pub(super) fn is_session_limit(self) -> bool {
         matches!(self.0, ck::CKR_SESSION_COUNT | ck::CKR_DEVICE_MEMORY)
@@ -126,6 +139,20 @@ pub(super) fn cause(session: &Session, rv: Rv) -> Rv {
         Err(found) if found.lost().is_some() => found,
         _ => rv,
     }
+}
+
+/// Asks again for what SoftHSM answers while another process writes the token's file. Not for what takes a PIN: another
+/// HSM may have judged it.
+pub(super) fn patiently<T>(f: impl Fn() -> Result<T, Rv>) -> Result<T, Rv> {
+    const TRIES: u32 = 40;
+    let passing = |rv: &Rv| matches!(rv.0, ck::CKR_GENERAL_ERROR | ck::CKR_FUNCTION_FAILED);
+    for _ in 1..TRIES {
+        match f() {
+            Err(rv) if passing(&rv) => std::thread::sleep(PAUSES.0),
+            done => return done,
+        }
+    }
+    f()
 }
 
 /// The name of what is likely, and the number.

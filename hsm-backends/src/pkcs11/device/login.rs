@@ -46,14 +46,7 @@ impl State {
         match give(raw, session, ck::CKU_USER, &login.pin, self.softhsm) {
             Ok(()) => login.ours = true,
             Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => {}
-            Err(Rv(
-                ck::CKR_PIN_INCORRECT
-                | ck::CKR_PIN_INVALID
-                | ck::CKR_PIN_LEN_RANGE
-                | ck::CKR_PIN_EXPIRED
-                | ck::CKR_PIN_LOCKED
-                | ck::CKR_USER_PIN_NOT_INITIALIZED,
-            )) => {
+            Err(rv) if rv.refuses_pin() => {
                 login.refused = true;
                 return Err(Failure::LoggedOut);
             }
@@ -124,6 +117,30 @@ impl Device {
             }
             Ok(judged?)
         })
+    }
+
+    /// C_Login for one use of a key with CKA_ALWAYS_AUTHENTICATE, between C_SignInit and C_Sign of the same session
+    /// (PKCS#11 section 5.6.8), with the PIN that is logged in. Call from inside [`Device::call`], after the
+    /// application's own such login.
+    pub(in crate::pkcs11) fn log_in_for_one_use(&self, session: &Session) -> Result<(), Rv> {
+        let nobody = Rv(ck::CKR_USER_NOT_LOGGED_IN);
+        let (id, pin, softhsm) = {
+            let state = self.state();
+            let login = state.login.as_ref().filter(|login| !login.refused).ok_or(nobody)?;
+            (login.id, login.pin.clone(), state.softhsm)
+        };
+        match give(session.raw, session.handle, ck::CKU_CONTEXT_SPECIFIC, &pin, softhsm) {
+            Err(rv) if rv.refuses_pin() => {
+                let mut state = self.state();
+                if let Some(login) = state.login.as_mut().filter(|login| login.id == id) {
+                    login.refused = true;
+                }
+                Err(nobody)
+            }
+            // Not an answer to begin the signature again after: the PIN may have been judged.
+            Err(Rv(ck::CKR_GENERAL_ERROR | ck::CKR_FUNCTION_FAILED)) => Err(Rv(ck::CKR_FUNCTION_REJECTED)),
+            done => done,
+        }
     }
 
     /// Takes the login over for one more vault. Call with [`Device::logins`] held, after [`Device::log_in`].

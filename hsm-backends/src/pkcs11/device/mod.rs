@@ -23,7 +23,7 @@ use super::{
     raw::{Raw, Rv, TokenInfo},
     selector::Selector,
 };
-use failure::{Lost, cause};
+use failure::{Lost, cause, patiently};
 use login::Login;
 use pool::Pool;
 
@@ -433,20 +433,6 @@ impl Drop for Device {
             _ => {}
         });
     }
-}
-
-/// Asks again for what SoftHSM answers while another process writes the token's file. Not for what takes a PIN: another
-/// HSM may have judged it.
-fn patiently<T>(f: impl Fn() -> Result<T, Rv>) -> Result<T, Rv> {
-    const TRIES: u32 = 40;
-    let passing = |rv: &Rv| matches!(rv.0, ck::CKR_GENERAL_ERROR | ck::CKR_FUNCTION_FAILED);
-    for _ in 1..TRIES {
-        match f() {
-            Err(rv) if passing(&rv) => std::thread::sleep(PAUSES.0),
-            done => return done,
-        }
-    }
-    f()
 }
 
 /// Devices of a library that are in use.

@@ -39,6 +39,8 @@ pub(super) struct NativeKey {
     device: Arc<Device>,
     public: PublicKey,
     locator: Vec<u8>,
+    /// CKA_ALWAYS_AUTHENTICATE at the HSM, which the key's record says as well: each use needs a login of its own.
+    guarded: bool,
     state: Mutex<State>,
 }
 
@@ -91,40 +93,49 @@ impl NativeKey {
                 let plain = Mechanism::plain(mechanism);
                 let (public, private) =
                     session.raw.generate_key_pair(session.handle, plain, &public, &private)?;
-                Ok((public_of(session, public)?, session.turn, private))
+                let made = public_of(session, public);
+                if !matches!(made, Ok(Some(_))) {
+                    for left in [public, private] {
+                        let _ = session.raw.destroy(session.handle, left);
+                    }
+                }
+                made
             })
             .map_err(|failure| failure.of(device, "C_GenerateKeyPair"))?;
-        let (found, turn, handle) = made;
-        let public = found
+        let public = made
             .ok_or_else(|| StoreError::Device(format!("{} made a public key that is none", device.name())))?;
-        let state = State { label: UNFINISHED.to_vec(), id, found: Some((turn, handle)), unfinished: true };
-        let key = Self::new(device, public, made_id, state)?;
-        match key.device.call(|session| key.proves(session, handle)) {
-            Ok(true) => Ok(key),
-            Ok(false) => Err(algorithms::Error::PairwiseCheckFailed.into()),
+        let state = State { label: UNFINISHED.to_vec(), id, found: None, unfinished: true };
+        let key = Self::new(device, public, made_id, false, state)?;
+        // It is looked for by its random CKA_ID, and signs when it is found.
+        match key.with_handle(|_, _| Ok(())) {
+            Ok(()) => Ok(key),
+            Err(Failure::Said(Rv(ck::CKR_KEY_HANDLE_INVALID))) => {
+                Err(algorithms::Error::PairwiseCheckFailed.into())
+            }
             Err(failure) => Err(failure.of(device, "C_Sign")),
         }
     }
 
-    /// A key that is kept under these names.
+    /// A key that is kept under these names, and has CKA_ALWAYS_AUTHENTICATE where it is `guarded`.
     pub(super) fn kept(
         device: &Arc<Device>,
         public: PublicKey,
         label: &[u8],
         id: &[u8],
+        guarded: bool,
     ) -> Result<Self, StoreError> {
-        Self::named(device, public, [0; 16], label, id)
+        Self::named(device, public, [0; 16], (label, id), guarded)
     }
 
     fn named(
         device: &Arc<Device>,
         public: PublicKey,
         made_id: [u8; 16],
-        label: &[u8],
-        id: &[u8],
+        (label, id): (&[u8], &[u8]),
+        guarded: bool,
     ) -> Result<Self, StoreError> {
         let state = State { label: label.to_vec(), id: id.to_vec(), found: None, unfinished: false };
-        Self::new(device, public, made_id, state)
+        Self::new(device, public, made_id, guarded, state)
     }
 
     /// The key that a locator names, kept under these names.
@@ -143,19 +154,20 @@ impl NativeKey {
             || StoreError::Damaged("where a key is in the HSM is malformed; restore a backup".into());
         let (made_id, public) = parts.ok_or_else(damaged)?;
         let id = if id.is_empty() { &made_id[..] } else { id };
-        Self::named(device, public, made_id, label, id)
+        Self::named(device, public, made_id, (label, id), false)
     }
 
     fn new(
         device: &Arc<Device>,
         public: PublicKey,
         made_id: [u8; 16],
+        guarded: bool,
         state: State,
     ) -> Result<Self, StoreError> {
         let mut locator = vec![LOCATOR_VERSION];
         locator.extend(made_id);
         locator.extend(public.to_spki()?);
-        Ok(Self { device: device.clone(), public, locator, state: Mutex::new(state) })
+        Ok(Self { device: device.clone(), public, locator, guarded, state: Mutex::new(state) })
     }
 
     /// Its handle in this session; CKR_KEY_HANDLE_INVALID where the HSM has it no more.
@@ -176,7 +188,7 @@ impl NativeKey {
         ];
         for template in [named, vec![class, key_type]] {
             for handle in session.raw.find(session.handle, &template)? {
-                if self.proves(session, handle)? {
+                if self.may_be(session, handle)? && self.proves(session, handle)? {
                     state.found = Some((session.turn, handle));
                     return Ok(handle);
                 }
@@ -198,7 +210,7 @@ impl NativeKey {
             Algorithm::Rsa => Signing::Rsa(rsa::Padding::Pkcs1 { hash: Hash::Sha256, digest: &challenge }),
         };
         let Some(way) = self.way(signing) else { return Ok(false) };
-        match way.sign(session, handle) {
+        match self.sign_at(session, handle, &way) {
             Ok(signature) => Ok(self.public.verify(signing, &signature).is_ok()),
             // Another key: of another size, or not made for signing.
             Err(Rv(
@@ -212,6 +224,28 @@ impl NativeKey {
             )) => Ok(false),
             Err(rv) => Err(rv),
         }
+    }
+
+    /// A signature, with a login of its own where the key wants one.
+    fn sign_at(&self, session: &Session, handle: ck::CK_OBJECT_HANDLE, way: &Way<'_>) -> Result<Vec<u8>, Rv> {
+        way.sign(
+            session,
+            handle,
+            || {
+                if self.guarded { self.device.log_in_for_one_use(session) } else { Ok(()) }
+            },
+        )
+    }
+
+    /// False for an object that wants a login for each use where this key does not, or the other way round: a PIN is
+    /// given only for a key that the application has given it for.
+    fn may_be(&self, session: &Session, handle: ck::CK_OBJECT_HANDLE) -> Result<bool, Rv> {
+        let flag = session.raw.values(session.handle, handle, &[ck::CKA_ALWAYS_AUTHENTICATE]);
+        let flag = match flag {
+            Err(Rv(ck::CKR_OBJECT_HANDLE_INVALID)) => return Ok(false),
+            flag => flag?.pop().flatten(),
+        };
+        Ok(flag.is_some_and(|flag| flag.first().is_some_and(|flag| *flag != ck::CK_FALSE)) == self.guarded)
     }
 
     fn way<'a>(&self, signing: Signing<'a>) -> Option<Way<'a>> {
@@ -279,7 +313,7 @@ impl PrivateKey for NativeKey {
     fn sign(&self, signing: Signing<'_>) -> Result<Vec<u8>, StoreError> {
         let way = self.way(signing).ok_or(StoreError::Unsupported)?;
         let signature = self
-            .with_handle(|session, handle| way.sign(session, handle))
+            .with_handle(|session, handle| self.sign_at(session, handle, &way))
             .map_err(|failure| self.failed(failure, "C_Sign"))?;
         if way.verified {
             // Some HSMs pass over a parameter that they do not know, and sign something else.

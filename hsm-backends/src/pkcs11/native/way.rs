@@ -83,8 +83,14 @@ impl<'a> Way<'a> {
         })
     }
 
-    pub(super) fn sign(&self, session: &Session, handle: ck::CK_OBJECT_HANDLE) -> Result<Vec<u8>, Rv> {
-        session.raw.sign(session.handle, self.mechanism, handle, &self.data, self.most)
+    /// `between` runs when the signature is begun.
+    pub(super) fn sign(
+        &self,
+        session: &Session,
+        handle: ck::CK_OBJECT_HANDLE,
+        between: impl FnOnce() -> Result<(), Rv>,
+    ) -> Result<Vec<u8>, Rv> {
+        session.raw.sign(session.handle, self.mechanism, handle, (&self.data, self.most), between)
     }
 }
 

@@ -340,16 +340,17 @@ impl Raw {
         Ok((public, private))
     }
 
-    /// A signature of at most `most` bytes.
+    /// A signature of at most `most` bytes; `between` runs when it is begun.
     pub(super) fn sign(
         &self,
         session: ck::CK_SESSION_HANDLE,
         mechanism: Mechanism<'_>,
         key: ck::CK_OBJECT_HANDLE,
-        data: &[u8],
-        most: usize,
+        (data, most): (&[u8], usize),
+        between: impl FnOnce() -> Result<(), Rv>,
     ) -> Result<Vec<u8>, Rv> {
         with(mechanism, |mechanism| ok(call!(self, C_SignInit(session, mechanism, key))))?;
+        between()?;
         let mut signature = vec![0; most];
         let mut written = len(&signature);
         ok(call!(self, C_Sign(session, input(data), len(data), signature.as_mut_ptr(), &raw mut written)))?;
