@@ -75,7 +75,7 @@ impl<K: Keeper> SealedStore<K> {
         }
         self.rooms.confirm(next.moment.incarnation);
         call.empty_log();
-        rekeying.settle(new.role, &made, false);
+        rekeying.settle(new.role, &made);
         Ok(())
     }
 }

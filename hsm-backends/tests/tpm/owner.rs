@@ -51,7 +51,7 @@ impl Row {
         let [_, _, _, counter_auth] = &list(anchor)[..] else { panic!("{anchor:x?}") };
         let [_, public, private] = &list(door)[..] else { panic!("{door:x?}") };
         let door = [public.clone(), private.clone()];
-        let [count, _, _, public, private] = &list(copy)[..] else { panic!("{copy:x?}") };
+        let [count, _, _, _, public, private] = &list(copy)[..] else { panic!("{copy:x?}") };
         let copy = [public.clone(), private.clone()];
         Self { counter_auth: counter_auth.clone(), door, copy, count: count.clone() }
     }

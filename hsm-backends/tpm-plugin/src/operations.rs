@@ -104,7 +104,6 @@ fn one(tpm: &mut Tpm, operation: Operation, mut fields: Reader<'_>) -> Done<Zero
             visit.settle(tpm, &door, &copy)?;
             Ok(Zeroizing::default())
         }
-        Operation::Forget => visit.forget(tpm).map(|()| Zeroizing::default()),
         Operation::Tries => visit.tries(tpm, fields).map(Into::into),
         Operation::Report => visit.report(tpm, fields).map(Into::into),
         Operation::Provision | Operation::Remove => Err(malformed()),
@@ -290,13 +289,18 @@ impl Visit<'_> {
         };
         let digest = policy.digest(tpm)?;
         let (public, private) = tpm.create(srk, &layout::copy_template(&digest), &[], key)?;
-        Ok(Copy { count, pcrs, public, private }.encode())
+        let erases = how & how::ERASES != 0;
+        Ok(Copy { count, erases, pcrs, public, private }.encode())
     }
 
     /// Finishes what a process that was killed has left: the counter goes up, and what judged the old PIN goes.
     fn settle(&self, tpm: &mut Tpm, door: &Door, copy: &Copy) -> Done<Handle> {
         let (counter, now) = self.counter(tpm)?;
         if now.checked_add(1) == Some(copy.count) {
+            if copy.erases {
+                // First, so that whoever is killed meanwhile leaves it to the next.
+                Visit { anchor: self.anchor, role: Role::User }.forget(tpm)?;
+            }
             tpm.nv_increment(counter)?;
             undefine(tpm, self.anchor.door_index(self.role, 1 - door.slot))?;
         }
@@ -347,8 +351,8 @@ impl Visit<'_> {
         Ok(tpm.unseal(sealed, policy)?)
     }
 
+    /// Takes away what judged a role's PIN, and makes its copies open no more.
     fn forget(&self, tpm: &mut Tpm) -> Done<()> {
-        self.begin(tpm)?;
         let (counter, _) = self.counter(tpm)?;
         tpm.nv_increment(counter)?;
         for slot in 0..2 {
