@@ -285,15 +285,12 @@ impl Rekeying for TpmKeeper {
         }
     }
 
-    fn settle(&self, role: Role, rows: &Rows) {
+    fn settle(&self, role: Role, rows: &Rows) -> Result<(), StoreError> {
         let kept = match role {
             Role::SecurityOfficer => Some(&rows.so),
             Role::User => rows.user.as_ref(),
         };
-        // What fails here is done by the next login, which would fail for the same reason.
-        if let Some(row) = kept.and_then(|kept| Row::decode(kept).ok()) {
-            let _ = self.settle_row(role, &row);
-        }
+        kept.map_or(Ok(()), |kept| self.settle_row(role, &Row::decode(kept)?))
     }
 
     fn reseal(&self, token_id: [u8; 16], key: &TokenKey, user: &[u8]) -> Result<Vec<u8>, StoreError> {

@@ -192,6 +192,9 @@ fn c_init_token_is_finished_by_the_officers_login() {
     });
     let through = store(&token.records("token"), &relay.tcti());
     through.admin().unwrap().init_token(&token.so_pin(), "anew").unwrap();
+    let told = through.unfinished().expect("it was cut off").to_string();
+    assert!(told.contains("no TPM answers"), "{told}");
+    assert_eq!(through.unfinished(), None);
     drop(through);
     user(&*token.at("stolen"), &token.user_pin()).expect("nothing was cut off");
     let store = token.open();
