@@ -88,6 +88,11 @@ pub trait KeyStore: Debug + Send + Sync {
         None
     }
 
+    /// Why a call of [`KeyStore::admin`] that has succeeded left something to the next login with the same PIN. Told once.
+    fn unfinished(&self) -> Option<StoreError> {
+        None
+    }
+
     /// What needs no PIN: records with CKA_PRIVATE false.
     fn public(&self) -> &dyn Objects;
 

@@ -1,10 +1,17 @@
 //! The module over a real HSM that fails: SoftHSM in a process that is killed and started again, behind a library that
-//! runs out of sessions, beside an application that uses it as well. Each test has a process of its own.
+//! runs out of sessions, beside an application that uses it as well; and over a TPM that says nothing. Each test has a process
+//! of its own.
 
 #![expect(clippy::unwrap_used, reason = "the whole program is tests")]
 
 mod limits;
 mod load;
 mod neighbours;
+#[path = "../../hsm-backends/tests/tpm/relay.rs"]
+mod relay;
 mod restart;
 mod served;
+mod silent_tpm;
+#[path = "../../hsm-backends/tests/tpm/swtpm.rs"]
+#[expect(dead_code, reason = "it is shared with the tests of the stores")]
+mod swtpm;

@@ -46,7 +46,7 @@ impl<K: Keeper> Admin for SealedStore<K> {
             })?;
             call.empty_log();
             if let Some(rekeying) = self.keeper.rekeying() {
-                rekeying.settle(Role::SecurityOfficer, &Rows { so: fresh.so, user: None }, true);
+                self.settle(rekeying, Role::SecurityOfficer, &Rows { so: fresh.so, user: None });
             }
             Ok(())
         } else {

@@ -101,7 +101,7 @@ pub(crate) trait Rekeying: Debug {
 
     /// What [`Rekeying::rekey`] gave is on the medium, and what was kept before is to open no more. A process that is
     /// killed before this has its work done by the next [`Keeper::judge`].
-    fn settle(&self, role: Role, rows: &Rows, erased: bool);
+    fn settle(&self, role: Role, rows: &Rows) -> Result<(), StoreError>;
 
     /// What is to stand in the user's row, so that his PIN opens the token in the present state of the machine.
     fn reseal(&self, token_id: Name, key: &TokenKey, user: &[u8]) -> Result<Vec<u8>, StoreError>;

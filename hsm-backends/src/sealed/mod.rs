@@ -23,7 +23,10 @@ mod token;
 mod vault;
 mod view;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::{
     Admin, Admission, Description, KeyStore, Objects, Pin, PinState, ReportGroup, Role, StoreError, Vault,
@@ -48,6 +51,7 @@ pub(crate) struct SealedStore<K> {
     pin_tries: u32,
     public: View,
     rooms: Rooms,
+    unfinished: Mutex<Option<StoreError>>,
 }
 
 impl<K: Keeper> SealedStore<K> {
@@ -55,7 +59,8 @@ impl<K: Keeper> SealedStore<K> {
     pub(crate) fn new(directory: &Path, pin_tries: u32, keeper: K) -> Self {
         let pool = Arc::new(Pool::new(Files::new(directory)));
         let public = View::public(pool.clone());
-        Self { pool, keeper: Arc::new(keeper), pin_tries: pin_tries.max(1), public, rooms: Rooms::default() }
+        let (rooms, unfinished) = Default::default();
+        Self { pool, keeper: Arc::new(keeper), pin_tries: pin_tries.max(1), public, rooms, unfinished }
     }
 
     /// Who judges its PINs.
@@ -126,6 +131,10 @@ impl<K: Keeper> KeyStore for SealedStore<K> {
 
     fn obstacle(&self) -> Option<StoreError> {
         self.pool.enter().files().obstacle()
+    }
+
+    fn unfinished(&self) -> Option<StoreError> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn public(&self) -> &dyn Objects {

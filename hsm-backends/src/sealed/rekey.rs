@@ -1,5 +1,7 @@
 //! A new PIN that brings a new token key: every record sealed anew, and what is kept for both roles, in one transaction.
 
+use std::sync::PoisonError;
+
 use rusqlite::{Transaction, params};
 
 use super::{
@@ -75,8 +77,15 @@ impl<K: Keeper> SealedStore<K> {
         }
         self.rooms.confirm(next.moment.incarnation);
         call.empty_log();
-        rekeying.settle(new.role, &made, false);
+        self.settle(rekeying, new.role, &made);
         Ok(())
+    }
+
+    /// Closes what was kept before. The call has succeeded whatever comes of it.
+    pub(super) fn settle(&self, rekeying: &dyn Rekeying, role: Role, rows: &Rows) {
+        if let Err(error) = rekeying.settle(role, rows) {
+            *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
     }
 }
 

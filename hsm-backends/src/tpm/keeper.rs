@@ -143,7 +143,8 @@ impl TpmKeeper {
         let so_far = before.map_or(&[][..], |row| &row.door);
         let door = self.make_door(anchor, change.role, so_far, &auth)?;
         let (token_id, key) = change.to;
-        let sealing = Sealing { before: before.map_or(&[], |row| &row.copy), how: how::REVOKE, key };
+        let how = how::REVOKE | if change.erases { how::ERASES } else { 0 };
+        let sealing = Sealing { before: before.map_or(&[], |row| &row.copy), how, key };
         let copy = self.seal(anchor, change.role, &door, sealing)?;
         Ok(Row::new((change.role, token_id, key), anchor.to_vec(), stretch, door, copy)?.encode())
     }
@@ -284,18 +285,12 @@ impl Rekeying for TpmKeeper {
         }
     }
 
-    fn settle(&self, role: Role, rows: &Rows, erased: bool) {
+    fn settle(&self, role: Role, rows: &Rows) -> Result<(), StoreError> {
         let kept = match role {
             Role::SecurityOfficer => Some(&rows.so),
             Role::User => rows.user.as_ref(),
         };
-        // What fails here is done by the next login, which would fail for the same reason.
-        if let Some(row) = kept.and_then(|kept| Row::decode(kept).ok()) {
-            let _ = self.settle_row(role, &row);
-            if erased {
-                let _ = self.call(Operation::Forget, self.about(&row, Role::User));
-            }
-        }
+        kept.map_or(Ok(()), |kept| self.settle_row(role, &Row::decode(kept)?))
     }
 
     fn reseal(&self, token_id: [u8; 16], key: &TokenKey, user: &[u8]) -> Result<Vec<u8>, StoreError> {

@@ -60,6 +60,10 @@ impl KeyStore for TpmStore {
         self.0.obstacle()
     }
 
+    fn unfinished(&self) -> Option<StoreError> {
+        self.0.unfinished()
+    }
+
     fn public(&self) -> &dyn Objects {
         self.0.public()
     }

@@ -16,7 +16,7 @@ use crate::{
     Sealed,
     relay::Relay,
     swtpm::{exchange, password_session, sized},
-    work::{make, refused, sign, user},
+    work::{copy, make, refused, reset, sign, user},
 };
 
 const JOB: &str = "TRELLIS_TPM_JOB";
@@ -125,6 +125,7 @@ fn another_process_takes_an_index_meanwhile() {
                 let rest = password_session(&[OWNER], &[], &[sized(&[]), sized(&public)].concat());
                 assert_eq!(exchange(tpm, DEFINE, true, &rest).0, 0);
             }
+            true
         });
         let store = store(&token.records(&format!("beside {theirs:x}")), &relay.tcti());
         store.admin().unwrap().init_token(&token.so_pin(), "beside").unwrap();
@@ -174,6 +175,36 @@ fn the_old_pin_or_the_new_one() {
     assert!(old > 0 && new > 0, "killed always at the same point: {old}, {new}");
     // At most one index of a change that was not made is left.
     assert!(indices() <= before + 1, "{} indices", indices());
+}
+
+/// Cut off after the commit: what was erased opens until the officer logs in, and then no more.
+#[test]
+fn c_init_token_is_finished_by_the_officers_login() {
+    let token = Sealed::new();
+    make(&*user(&*token.open(), &token.user_pin()).unwrap(), "key");
+    copy(&token.records("token"), &token.records("stolen"));
+    let database = token.records("token").join("token.db");
+    let relay = Relay::start(token.tpm.port(), move |_, _| {
+        let sql = rusqlite::Connection::open(&database).unwrap();
+        let users: u32 =
+            sql.query_row("SELECT count(*) FROM pin WHERE role = 1", [], |row| row.get(0)).unwrap();
+        users == 1
+    });
+    let through = store(&token.records("token"), &relay.tcti());
+    through.admin().unwrap().init_token(&token.so_pin(), "anew").unwrap();
+    let told = through.unfinished().expect("it was cut off").to_string();
+    assert!(told.contains("no TPM answers"), "{told}");
+    assert_eq!(through.unfinished(), None);
+    drop(through);
+    user(&*token.at("stolen"), &token.user_pin()).expect("nothing was cut off");
+    let store = token.open();
+    store.unlock(Role::SecurityOfficer, &token.so_pin()).unwrap();
+    refused(&*token.at("stolen"), &token.user_pin(), "was changed");
+    assert_eq!(user(&*store, &token.user_pin()).unwrap_err(), StoreError::UserPinNotInitialized);
+    let new = Pin::presented(b"new PIN");
+    reset(&token, &*store, &new);
+    assert_eq!(user(&*store, &new).unwrap().find(&Attributes::new()).unwrap(), []);
+    refused(&*token.at("stolen"), &token.user_pin(), "was changed");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod device;
 mod fixture;
+mod owner;
 mod policy;
 mod relay;
 mod swtpm;

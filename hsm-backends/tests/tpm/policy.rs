@@ -4,7 +4,6 @@ use hsm_backends::{Pin, PinState, Role, StoreError, conformance::Fixture};
 
 use crate::{
     Sealed,
-    swtpm::sized,
     work::{copy, make, refused, reset, sign, user},
 };
 
@@ -130,35 +129,4 @@ fn a_backup_opens_while_the_pins_are_what_they_were() {
     refused(&*store, &token.user_pin(), "was changed");
     reset(&token, &*store, &other());
     sign(&*user(&*store, &other()).unwrap().private_key(id).unwrap(), b"message");
-}
-
-#[test]
-fn who_has_the_owner_hierarchy_does_not_turn_the_counter_back() {
-    const OWNER: u32 = 0x4000_0001;
-    let token = Sealed::new();
-    let stolen = token.records("stolen");
-    copy(&token.records("token"), &stolen);
-    let store = token.open();
-    store.admin().unwrap().set_pin(Role::User, &token.user_pin(), &other()).unwrap();
-    // The row of the copy has the counter's authorisation in clear: the last 32 bytes of its first list.
-    let row: Vec<u8> = rusqlite::Connection::open(stolen.join("token.db"))
-        .unwrap()
-        .query_row("SELECT wrapped FROM pin WHERE role = 1", [], |row| row.get(0))
-        .unwrap();
-    let end = 5 + usize::try_from(u32::from_be_bytes(row[1..5].try_into().unwrap())).unwrap();
-    let auth = &row[end - 32..end];
-    let counter = 0x0180_7404;
-    let read = || {
-        let answer = token.tpm.with_password(0x14E, &[counter, counter], auth, &[0, 8, 0, 0]);
-        u64::from_be_bytes(answer[6..14].try_into().unwrap())
-    };
-    let before = read();
-    token.tpm.with_password(0x122, &[OWNER, counter], &[], &[]);
-    let attributes = 1_u32 << 2 | 1 << 4 | 1 << 18 | 1 << 25;
-    let public =
-        [&counter.to_be_bytes()[..], &[0, 0x0B], &attributes.to_be_bytes(), &sized(&[]), &[0, 8]].concat();
-    token.tpm.with_password(0x12A, &[OWNER], &[], &[sized(auth), sized(&public)].concat());
-    token.tpm.with_password(0x134, &[counter, counter], auth, &[]);
-    assert!(read() > before, "{} after {before}", read());
-    refused(&*token.at("stolen"), &token.user_pin(), "was changed");
 }

@@ -21,8 +21,12 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// `seen` gets each command, and the connection to the TPM for commands of its own.
-    pub(crate) fn start(tpm: u16, mut seen: impl FnMut(&[u8], &mut TcpStream) + Send + 'static) -> Self {
+    /// `seen` gets each command, and the connection to the TPM for commands of its own; without its consent the connection
+    /// ends there.
+    pub(crate) fn start(
+        tpm: u16,
+        mut seen: impl FnMut(&[u8], &mut TcpStream) -> bool + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let ends = Arc::new(AtomicBool::new(false));
@@ -35,7 +39,9 @@ impl Relay {
                 let mut client = client.unwrap();
                 let mut tpm = TcpStream::connect(("127.0.0.1", tpm)).unwrap();
                 while let Ok(command) = message(&mut client) {
-                    seen(&command, &mut tpm);
+                    if !seen(&command, &mut tpm) {
+                        break;
+                    }
                     tpm.write_all(&command).unwrap();
                     if client.write_all(&message(&mut tpm).unwrap()).is_err() {
                         break;
@@ -54,6 +60,10 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Release);
+        if std::thread::panicking() {
+            // What it waits for may never come.
+            return;
+        }
         let woken = TcpStream::connect(("127.0.0.1", self.port));
         if let (Some(running), true) = (self.running.take(), woken.is_ok()) {
             let _ = running.join();

@@ -64,6 +64,8 @@ pub(crate) struct Pcrs {
 pub(crate) struct Copy {
     /// What the role's counter is when it opens.
     pub(crate) count: u64,
+    /// Whether the user's PIN goes when the counter gets there: C_InitToken has made this copy of the officer's.
+    pub(crate) erases: bool,
     pub(crate) pcrs: Option<Pcrs>,
     pub(crate) public: Vec<u8>,
     pub(crate) private: Vec<u8>,
@@ -149,6 +151,7 @@ impl Copy {
         let (banks, digest) = Pcrs::encode(self.pcrs.as_ref());
         Writer::default()
             .number(self.count)
+            .number(self.erases.into())
             .bytes(&banks)
             .bytes(&digest)
             .bytes(&self.public)
@@ -161,13 +164,14 @@ impl Copy {
         let mut fields = Reader(bytes);
         let mut decode = || {
             let count = fields.number()?;
+            let erases = fields.number()? == 1;
             let (banks, digest) = (fields.bytes()?, fields.bytes()?);
             let pcrs = match (banks, digest) {
                 ([], []) => None,
                 (banks, digest) => Some(Pcrs { banks: Pcrs::banks(banks)?, digest: digest.try_into().ok()? }),
             };
             let (public, private) = (fields.bytes()?.to_vec(), fields.bytes()?.to_vec());
-            fields.is_empty().then_some(Self { count, pcrs, public, private })
+            fields.is_empty().then_some(Self { count, erases, pcrs, public, private })
         };
         decode().ok_or_else(malformed)
     }

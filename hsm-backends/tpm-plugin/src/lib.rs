@@ -6,8 +6,11 @@
 pub mod ffi;
 mod layout;
 mod operations;
+mod pcrs;
 mod policy;
 #[expect(dead_code, reason = "the store's half")]
 mod protocol;
 mod refusal;
+mod token;
 mod transport;
+mod visit;

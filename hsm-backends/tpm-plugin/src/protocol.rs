@@ -4,7 +4,7 @@
 use zeroize::Zeroizing;
 
 /// Of everything in this file.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// What the plug-in is asked to do. Every request begins with the connection: the TCTI as text, the authorisation of
 /// the owner hierarchy, and the time limit in milliseconds (4 bytes). The rest, and the answer, stand beside each.
@@ -21,26 +21,23 @@ pub(crate) enum Operation {
     Seal = 3,
     /// Has a PIN judged: `anchor, role, door, copy, authorisation (32)` gives the key.
     Unseal = 4,
-    /// Finishes a change of PIN whose copy is on the medium: `anchor, role, door, copy` gives nothing.
+    /// Finishes a change of PIN, or C_InitToken, whose copy is on the medium: `anchor, role, door, copy` gives nothing.
     Settle = 5,
-    /// Takes away what judged a role's PIN, and makes its copies open no more: `anchor, role` gives nothing.
-    Forget = 6,
     /// Takes away everything of a token: `anchor` gives nothing.
-    Remove = 7,
+    Remove = 6,
     /// How a PIN stands: `anchor, role, door` gives `wrong tries (4), limit (4)`.
-    Tries = 8,
+    Tries = 7,
     /// All that can be told without a PIN: `anchor, role, door, copy` gives the fields of [`Report`].
-    Report = 9,
+    Report = 8,
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Provision,
         Self::Door,
         Self::Seal,
         Self::Unseal,
         Self::Settle,
-        Self::Forget,
         Self::Remove,
         Self::Tries,
         Self::Report,
@@ -57,6 +54,8 @@ pub(crate) mod how {
     pub(crate) const REVOKE: u8 = 1;
     /// The PCRs of the copy so far, not the present ones.
     pub(crate) const SAME_PCRS: u8 = 2;
+    /// The user's PIN goes together with the copies of before: C_InitToken, whose copy is the officer's.
+    pub(crate) const ERASES: u8 = 4;
 }
 
 /// The plug-in's answer; with all but the first, the bytes are a text for people.

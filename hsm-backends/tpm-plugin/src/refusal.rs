@@ -13,6 +13,9 @@ pub(crate) enum Refusal {
     Code(Rc),
 }
 
+/// What an operation, or a part of one, gives.
+pub(crate) type Done<T = Vec<u8>> = Result<T, Refusal>;
+
 impl From<Rc> for Refusal {
     fn from(rc: Rc) -> Self {
         Self::Code(rc)

@@ -7,6 +7,7 @@ use std::{
     net::{TcpStream, ToSocketAddrs},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::Path,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -176,6 +177,7 @@ struct Device {
 
 impl Device {
     fn open(path: &Path) -> io::Result<Self> {
+        close_what_has_answered();
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
         Ok(Self { file: Some(file), waits: false })
@@ -222,12 +224,23 @@ impl Device {
     }
 }
 
+/// Devices that were left before the TPM had answered. close(2) would wait for it (Linux, `tpm_common_release`).
+static LEFT: Mutex<Vec<File>> = Mutex::new(Vec::new());
+
+/// Closes those whose TPM has answered since. Waits for nobody, not even for the lock.
+fn close_what_has_answered() {
+    if let Ok(mut left) = LEFT.try_lock() {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        left.retain(|file| poll(&mut [PollFd::new(&file.as_fd(), PollFlags::IN)], Some(&at_once)) == Ok(0));
+    }
+}
+
 impl Drop for Device {
-    /// close(2) waits until the TPM has answered (Linux, `tpm_common_release`), so a TPM that does not is left to a thread.
     fn drop(&mut self) {
-        let file = self.file.take();
-        if self.waits {
-            let _ = std::thread::Builder::new().spawn(move || drop(file));
+        if self.waits
+            && let (Some(file), Ok(mut left)) = (self.file.take(), LEFT.lock())
+        {
+            left.push(file);
         }
     }
 }
@@ -249,6 +262,8 @@ fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     #[test]
@@ -318,6 +333,29 @@ mod tests {
         assert_eq!(failure(&mut transport), io::ErrorKind::TimedOut);
         assert!(!transport.transmit(b"too late"));
         assert_eq!(failure(&mut transport), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_device_that_has_not_answered_is_closed_when_it_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut transport = fifo(&directory);
+        assert!(transport.transmit(b"command"));
+        let mut other_end =
+            File::options().read(true).write(true).open(directory.path().join("tpm0")).unwrap();
+        assert_eq!(other_end.read(&mut [0; 16]).unwrap(), 7);
+        let inode = |file: &File| file.metadata().unwrap().ino();
+        let mine = inode(&other_end);
+        let is_left = || LEFT.lock().unwrap().iter().any(|file| inode(file) == mine);
+        drop(transport);
+        close_what_has_answered();
+        assert!(is_left());
+        other_end.write_all(b"response").unwrap();
+        // Other tests may have the lock.
+        let closed = |_| {
+            close_what_has_answered();
+            !is_left()
+        };
+        assert!((0..10_000).any(closed));
     }
 
     /// Opened so that it blocks, it would hang here.

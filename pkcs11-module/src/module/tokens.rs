@@ -24,6 +24,7 @@ impl Module {
         };
         admin(slot)?.init_token(&pin, label)?;
         slot.objects.remove_token_objects(|_| true);
+        tell_unfinished(slot);
         log::info(format_args!("slot {}: token initialised with label {label:?}", slot.id.0));
         Ok(())
     }
@@ -38,6 +39,7 @@ impl Module {
             .filter(|vault| vault.role() == Role::SecurityOfficer)
             .ok_or(Error::UserNotLoggedIn)?;
         admin(slot)?.init_pin(&**vault, &Pin::chosen(pin)?)?;
+        tell_unfinished(slot);
         log::info(format_args!("slot {}: user PIN set by the SO", slot.id.0));
         Ok(())
     }
@@ -52,6 +54,7 @@ impl Module {
         let _alone = slot.pin_work.lock();
         let role = slot.role().unwrap_or(Role::User);
         admin(slot)?.set_pin(role, &Pin::presented(old), &Pin::chosen(new)?)?;
+        tell_unfinished(slot);
         log::info(format_args!("slot {}: PIN changed ({role:?})", slot.id.0));
         Ok(())
     }
@@ -86,6 +89,16 @@ impl Module {
 
     fn no_sessions(&self, slot: &Slot) -> Result<()> {
         if self.sessions.count(slot.id).0 > 0 { Err(Error::SessionExists) } else { Ok(()) }
+    }
+}
+
+/// What was kept under the PINs of before opens until a login has finished this.
+fn tell_unfinished(slot: &Slot) {
+    if let Some(error) = slot.store.unfinished() {
+        log::warn(format_args!(
+            "slot {}: older copies of this token still open with the PIN of before; log in with the new one: {error}",
+            slot.id.0
+        ));
     }
 }
 
