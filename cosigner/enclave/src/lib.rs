@@ -20,6 +20,7 @@ mod refusal;
 mod server;
 mod service;
 mod tokens;
+mod tries;
 
 pub use options::{Options, Settings};
 pub use server::serve;

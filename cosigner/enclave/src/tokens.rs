@@ -6,7 +6,6 @@
 //! Wrong PINs are counted in memory, for each sealed token: as long as this enclave runs. A restart forgets them.
 
 use std::{
-    collections::HashMap,
     num::NonZeroU32,
     sync::{Mutex, PoisonError},
 };
@@ -18,7 +17,7 @@ use cosigner_protocol::{
     message::{KeptToken, Layer},
 };
 
-use crate::{data_key::DataKey, fields, refusal::Refusal};
+use crate::{data_key::DataKey, fields, refusal::Refusal, tries::Counts};
 
 const MAGIC: &[u8; 14] = b"trellis-token\0";
 const PIN_CONTEXT: &[u8] = b"trellis token pin 1";
@@ -26,8 +25,6 @@ const VERSION: u8 = 1;
 const NONCE: usize = 12;
 /// Of a token key, and of a PIN that was stretched.
 const KEY: usize = 32;
-/// Tokens that wrong PINs are remembered of.
-const MOST_COUNTED: usize = 65_536;
 
 /// Seals a token key under a new data key and a PIN.
 pub(crate) fn keep(
@@ -58,7 +55,7 @@ pub(crate) enum Judged {
 
 /// How many wrong PINs each token has had since this enclave started, or since the last right one.
 #[derive(Debug, Default)]
-pub(crate) struct Tries(Mutex<HashMap<[u8; 32], u32>>);
+pub(crate) struct Tries(Mutex<Counts>);
 
 impl Tries {
     /// Judges a PIN. The try is counted before the PIN is looked at, and one at a time, so that none goes uncounted.
@@ -85,17 +82,12 @@ impl Tries {
         // Only what this enclave or another of its kind has sealed gets a place in the table.
         let name = sha256(&token.sealed_token.0);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.len() >= MOST_COUNTED && !counts.contains_key(&name) {
-            return Err(Refusal::failed(Layer::Enclave, "too many tokens have had wrong PINs"));
-        }
-        let count = counts.entry(name).or_default();
-        if *count >= tries {
+        if !counts.count(name, tries) {
             return Ok(Judged::Locked);
         }
-        *count += 1;
         match aes::open(&key, nonce, PIN_CONTEXT, sealed) {
             Ok(token_key) => {
-                counts.remove(&name);
+                counts.right(&name);
                 Ok(Judged::Right(Secret::new(token_key.expose().to_vec())))
             }
             Err(_) => Ok(Judged::Wrong),

@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Bytes(pub Vec<u8>);
 
-/// Bytes that nobody else may see: erased when dropped, never printed.
-#[derive(Clone, PartialEq, Eq)]
+/// Bytes that nobody else may see: erased when dropped, never printed, compared in a time that tells their length alone.
+#[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
@@ -28,6 +28,16 @@ impl Secret {
         &self.0
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        let (one, other) = (self.expose(), other.expose());
+        let differing = |sum: u8, (one, other): (&u8, &u8)| std::hint::black_box(sum | (one ^ other));
+        one.len() == other.len() && one.iter().zip(other).fold(0, differing) == 0
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,6 +112,16 @@ mod tests {
             assert_eq!(read(wrong), None, "{wrong}");
         }
         assert_eq!(serde_json::to_string(&Bytes(vec![0xfb, 0xff])).unwrap(), "\"+/8=\"");
+    }
+
+    #[test]
+    fn secrets_are_equal_when_all_bytes_are() {
+        let secret = |bytes: &[u8]| Secret::new(bytes.to_vec());
+        assert_eq!(secret(b"one"), secret(b"one"));
+        assert_eq!(secret(b""), secret(b""));
+        for other in ["", "on", "ones", "pne", "oNe", "onf"] {
+            assert_ne!(secret(b"one"), secret(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]

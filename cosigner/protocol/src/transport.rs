@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -71,6 +71,18 @@ impl Transport {
         self.hear()
     }
 
+    /// Says a request and hears the answer, all of it within this time, however the two share it.
+    pub fn ask_within<Q: Serialize, A: DeserializeOwned>(
+        &mut self,
+        request: &Q,
+        within: Duration,
+    ) -> Result<A, Error> {
+        let start = Instant::now();
+        self.number = self.number.checked_add(1).ok_or(Error::Ended)?;
+        self.say_within(request, within)?;
+        self.hear_within(within.saturating_sub(start.elapsed()))
+    }
+
     /// Waits for the other side to begin a request, as long as `within`. Its number must be new.
     pub fn next_request<Q: DeserializeOwned>(&mut self, within: Duration) -> Result<Q, Error> {
         let Envelope { number, message, .. } = self.receive(within)?;
@@ -84,16 +96,24 @@ impl Transport {
 
     /// Says something within the request in hand.
     pub fn say<M: Serialize>(&mut self, message: &M) -> Result<(), Error> {
+        self.say_within(message, self.timeouts.frame)
+    }
+
+    fn say_within<M: Serialize>(&mut self, message: &M, within: Duration) -> Result<(), Error> {
         let json = to_json(&Envelope { v: VERSION, number: self.number, message });
         self.go_on(|transport| {
-            transport.socket.until(transport.timeouts.frame);
+            transport.socket.until(within);
             frame::write(&mut transport.socket, &json?)
         })
     }
 
     /// Hears something within the request in hand.
     pub fn hear<M: DeserializeOwned>(&mut self) -> Result<M, Error> {
-        let Envelope { number, message, .. } = self.receive(self.timeouts.frame)?;
+        self.hear_within(self.timeouts.frame)
+    }
+
+    fn hear_within<M: DeserializeOwned>(&mut self, within: Duration) -> Result<M, Error> {
+        let Envelope { number, message, .. } = self.receive(within)?;
         if number != self.number {
             self.ended = true;
             return Err(Error::OtherRequest(number, self.number));

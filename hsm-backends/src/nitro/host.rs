@@ -1,7 +1,8 @@
 //! The way to the enclave: the host, a program of this machine that carries requests and keeps what the enclave seals.
 //!
-//! Every request may be made again: it changes nothing the second time, or says what the first has changed. So a host or
-//! an enclave that is started anew costs time and nothing else.
+//! Requests may be made again: they change nothing the second time, or say what the first has changed. So a host or an
+//! enclave that is started anew costs time and nothing else. A PIN alone is said again only where nobody can have judged
+//! it, since each time may count as a try.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,9 @@ use crate::{ReportGroup, StoreError, gate::Gate};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The pause before it is made again, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
-/// For a connection, and for the host to answer: it waits for the enclave and for KMS meanwhile.
-const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(2), frame: Duration::from_secs(30) };
+/// For everything together: the host waits for the enclave and for KMS before it answers.
+const LONGEST: Duration = Duration::from_secs(30);
+const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(2), frame: LONGEST };
 
 /// The host, and connections to it.
 #[derive(Debug)]
@@ -37,16 +39,19 @@ impl Host {
         let start = Instant::now();
         let (mut pause, longest) = PAUSES;
         loop {
-            let trouble = match self.ask_once(request) {
+            let trouble = match self.ask_until(request, start + LONGEST) {
                 Ok(Response::Failed(Failure { class: Class::InternalError, layer })) => {
                     Trouble::Answered(layer)
                 }
                 Ok(answer) => return Ok(answer),
-                Err(Error::Message(reason)) => {
+                Err(Trouble::Connection(Error::Message(reason))) => {
                     return Err(self.device(&format!("speaks another protocol: {reason}")));
                 }
-                Err(error) => Trouble::Connection(error),
+                Err(trouble) => trouble,
             };
+            if matches!(request, Request::OpenToken { .. }) && !trouble.judged_nothing() {
+                return Err(self.perhaps_counted(&trouble));
+            }
             if start.elapsed() + pause > PATIENCE {
                 return Err(self.trouble(&trouble));
             }
@@ -56,17 +61,27 @@ impl Host {
     }
 
     /// Asks without patience.
-    pub(super) fn ask_once(&self, request: &Request) -> Result<Response, Error> {
+    pub(super) fn ask_once(&self, request: &Request) -> Result<Response, StoreError> {
+        self.ask_until(request, Instant::now() + LONGEST).map_err(|trouble| self.trouble(&trouble))
+    }
+
+    fn ask_until(&self, request: &Request, until: Instant) -> Result<Response, Trouble> {
+        let left = || until.saturating_duration_since(Instant::now());
         let mut inside = self.connections.enter();
-        // A connection that was kept may have been closed long ago.
-        if let Some(mut kept) = inside.held.take()
-            && let Ok(answer) = kept.ask(request)
-        {
-            inside.held = Some(kept);
-            return Ok(answer);
+        // A connection that was kept may have been closed long ago, which only asking tells: nothing for a PIN.
+        let kept = inside.held.take().filter(|_| !matches!(request, Request::OpenToken { .. }));
+        if let Some(mut kept) = kept {
+            match kept.ask_within(request, left()) {
+                Ok(answer) => {
+                    inside.held = Some(kept);
+                    return Ok(answer);
+                }
+                Err(Error::TimedOut) => return Err(Trouble::Connection(Error::TimedOut)),
+                Err(_) => {}
+            }
         }
-        let mut fresh = Transport::connect(&self.address, TIMEOUTS)?;
-        let answer = fresh.ask(request)?;
+        let mut fresh = Transport::connect(&self.address, TIMEOUTS).map_err(Trouble::Unreached)?;
+        let answer = fresh.ask_within(request, left()).map_err(Trouble::Connection)?;
         inside.held = Some(fresh);
         Ok(answer)
     }
@@ -76,7 +91,7 @@ impl Host {
         let health = match self.ask_once(&Request::Health {}) {
             Ok(Response::Health(health)) => health,
             Ok(other) => return Err(self.unexpected(&other)),
-            Err(error) => return Err(self.trouble(&Trouble::Connection(error))),
+            Err(error) => return Err(error),
         };
         let enclave = health.enclave.ok_or_else(|| self.trouble(&Trouble::Answered(Layer::Enclave)))?;
         let algorithms: Vec<_> = enclave.algorithms.iter().map(|algorithm| algorithm.name()).collect();
@@ -140,10 +155,27 @@ impl Host {
                 self.device("cannot reach the enclave; look whether it runs")
             }
             Trouble::Answered(layer) => self.device(&format!("failed ({layer:?}); its log says more")),
-            Trouble::Connection(Error::Connect(error)) => self
-                .device(&format!("does not answer: {error}; look whether it runs, and at the slot's host")),
+            Trouble::Unreached(error) => {
+                let error = match error {
+                    Error::Connect(error) => error.to_string(),
+                    other => other.to_string(),
+                };
+                self.device(&format!(
+                    "does not answer: {error}; look whether it runs, and at the slot's host"
+                ))
+            }
             Trouble::Connection(error) => self.device(&format!("does not answer: {error}")),
         }
+    }
+
+    fn perhaps_counted(&self, trouble: &Trouble) -> StoreError {
+        let why = match trouble {
+            Trouble::Answered(layer) => format!("{layer:?}; its log says more"),
+            Trouble::Unreached(error) | Trouble::Connection(error) => error.to_string(),
+        };
+        self.device(&format!(
+            "gave no answer about the PIN, which the enclave may have counted as a wrong one ({why}); try once more"
+        ))
     }
 }
 
@@ -151,5 +183,14 @@ impl Host {
 #[derive(Debug)]
 enum Trouble {
     Answered(Layer),
+    /// Nobody took the connection, so nothing was said.
+    Unreached(Error),
     Connection(Error),
+}
+
+impl Trouble {
+    /// Whether a PIN that was to be judged certainly was not: without KMS no token is opened.
+    fn judged_nothing(&self) -> bool {
+        matches!(self, Self::Unreached(_) | Self::Answered(Layer::KmsService))
+    }
 }

@@ -60,7 +60,7 @@ fn under_load(what: impl Fn(&mut Stand)) {
     let ids = [make(vault, &ML_DSA), make(vault, &ED25519)];
     let (done, made) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|scope| {
-        for thread in 0..4 {
+        let worker = |thread: usize| {
             let (done, made) = (&done, &made);
             scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
@@ -72,14 +72,17 @@ fn under_load(what: impl Fn(&mut Stand)) {
                     }
                     made.fetch_add(1, Ordering::Relaxed);
                 }
-            });
-        }
+            })
+        };
+        let workers: Vec<_> = (0..4).map(worker).collect();
+        // None ends before it is told to, unless it failed; the scope says so then.
+        let failed = || workers.iter().any(|worker| worker.is_finished());
         for _ in 0..4 {
             let before = made.load(Ordering::Relaxed);
             what(&mut stand);
             // Work goes on before it happens again.
-            while made.load(Ordering::Relaxed) < before + 8 {
-                std::thread::yield_now();
+            while made.load(Ordering::Relaxed) < before + 8 && !failed() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
             }
         }
         done.store(true, Ordering::Relaxed);

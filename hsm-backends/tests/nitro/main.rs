@@ -6,6 +6,7 @@
 mod fixture;
 mod healing;
 mod keys;
+mod pins;
 
 mod suite {
     hsm_backends::conformance_tests!(crate::fixture::Nitro::new());

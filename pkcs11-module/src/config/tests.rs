@@ -124,3 +124,24 @@ fn lookup_order() {
     fs::write(&named, "").unwrap();
     assert_eq!(Config::load(&environment).unwrap().1, Some(named));
 }
+
+/// Every key that the example explains is one, with a value that is taken.
+#[test]
+fn the_packaged_example_is_understood() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/trellis.toml");
+    let example = fs::read_to_string(path).unwrap();
+    parse(&example).unwrap();
+    // What is commented out has no space after its #.
+    let whole: Vec<_> = example
+        .lines()
+        .map(|line| {
+            line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' ')).unwrap_or(line)
+        })
+        .collect();
+    let config = parse(&whole.join("\n")).unwrap();
+    let has = |wanted: fn(&Backend) -> bool| config.slots().any(|(_, slot)| wanted(&slot.backend));
+    assert!(has(|backend| matches!(backend, Backend::Embedded)));
+    assert!(has(|backend| matches!(backend, Backend::Pkcs11(_))));
+    assert!(has(|backend| matches!(backend, Backend::Tpm(_))));
+    assert!(has(|backend| matches!(backend, Backend::Nitro(nitro) if nitro.kms_key.is_some())));
+}
