@@ -28,8 +28,9 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    /// Call before the changes are made. Without `create` none is put into the HSM.
-    pub(super) fn of(changes: &[Change], sealed: &dyn Objects, create: bool) -> Self {
+    /// Call before the changes are made. New ones are put into the HSM where `creates` says so of their class.
+    pub(super) fn of(changes: &[Change], sealed: &dyn Objects, creates: impl Fn(u64) -> bool) -> Self {
+        let create = |new: &Attributes| is_copied(new) && new.ulong(ck::CKA_CLASS).is_some_and(&creates);
         let mut all = Self::default();
         let before = |id| {
             let record = sealed.read(id).ok().filter(|record| is_copied(&record.attributes))?;
@@ -37,7 +38,7 @@ impl Copies {
         };
         for change in changes {
             match change {
-                Change::Create { id, attributes, secret: None } if create && is_copied(attributes) => {
+                Change::Create { id, attributes, secret: None } if create(attributes) => {
                     all.created.push(marked(*id, attributes));
                 }
                 Change::Create { .. } => {}

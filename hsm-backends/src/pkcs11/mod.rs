@@ -52,6 +52,8 @@ pub struct Options {
     pub pin_tries: u32,
     /// The mechanisms (CKM_*) whose keys may be made in the HSM; all that it has when absent.
     pub pass_through: Option<Vec<u64>>,
+    /// Whether data objects are in the HSM as well.
+    pub data_in_hsm: bool,
 }
 
 /// A token of an HSM.
@@ -59,6 +61,7 @@ pub struct Options {
 pub struct Pkcs11Store {
     device: Arc<Device>,
     sealed: Arc<SealedStore<HsmKeeper>>,
+    data_in_hsm: bool,
     allowed: Option<Vec<u64>>,
     public: Public,
     mechanisms: OnceLock<Vec<u64>>,
@@ -80,7 +83,14 @@ impl Pkcs11Store {
         let sealed = Arc::new(SealedStore::new(&options.directory, options.pin_tries, keeper));
         let foreign = ForeignObjects::new(device.clone(), false);
         let public = Public { device: device.clone(), sealed: sealed.clone(), foreign };
-        Self { device, sealed, allowed: options.pass_through, public, mechanisms: OnceLock::new() }
+        Self {
+            device,
+            sealed,
+            allowed: options.pass_through,
+            data_in_hsm: options.data_in_hsm,
+            public,
+            mechanisms: OnceLock::new(),
+        }
     }
 
     fn token(&self) -> Result<TokenInfo, StoreError> {
@@ -100,7 +110,8 @@ impl Pkcs11Store {
             }
         };
         let allowed = |kind: &u64| self.allowed.as_ref().is_none_or(|allowed| allowed.contains(kind));
-        Ok(PassThrough { mechanisms: mechanisms.iter().copied().filter(allowed).collect() })
+        let mechanisms = mechanisms.iter().copied().filter(allowed).collect();
+        Ok(PassThrough { mechanisms, data: self.data_in_hsm })
     }
 
     /// The records' database beside the token that the HSM has, with the PINs that it has.
@@ -241,7 +252,7 @@ impl Objects for Public {
         if !self.is_begun()? {
             adopt(&self.sealed, &token(&self.device)?)?;
         }
-        let copies = Copies::of(&changes, self.sealed.public(), false);
+        let copies = Copies::of(&changes, self.sealed.public(), |_| false);
         vault::commit(self.sealed.public(), &self.foreign, changes, |id| self.sealed.keeper().open_key(id))?;
         copies.follow(&self.device);
         Ok(())

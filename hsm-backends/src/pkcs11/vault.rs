@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct PassThrough {
     /// CKM_* that the HSM has with CKF_SIGN or CKF_GENERATE_KEY_PAIR and the configuration allows.
     pub(super) mechanisms: Vec<u64>,
+    /// Whether data objects go there as well.
+    pub(super) data: bool,
 }
 
 impl PassThrough {
@@ -106,8 +108,10 @@ impl Objects for Pkcs11Vault {
             }
         }
         let key_of = |id| keeper.open_key(id).or_else(|| self.sealed().private_key(id).ok());
-        let create = self.role == Role::User && !self.pass_through.mechanisms.is_empty();
-        let copies = Copies::of(&changes, self.sealed(), create);
+        let PassThrough { mechanisms, data } = &self.pass_through;
+        let copies = Copies::of(&changes, self.sealed(), |class| {
+            self.role == Role::User && if class == ck::CKO_DATA { *data } else { !mechanisms.is_empty() }
+        });
         commit(self.sealed(), &self.foreign, changes, key_of)?;
         copies.follow(&self.device);
         Ok(())

@@ -31,6 +31,8 @@ pub(crate) struct SoftHsm {
     scratch: tempfile::TempDir,
     libraries: Libraries,
     pub(crate) pass_through: Option<Vec<u64>>,
+    /// Whether data objects are in the HSM as well.
+    pub(crate) data_in_hsm: bool,
     keys: Vec<KeySpec>,
 }
 
@@ -72,6 +74,7 @@ impl SoftHsm {
             scratch: directory(),
             libraries: Libraries::default(),
             pass_through,
+            data_in_hsm: false,
             keys,
         };
         made.make("token", "conformance");
@@ -123,6 +126,7 @@ impl SoftHsm {
             directory: self.records(),
             pin_tries: self.pin_tries(),
             pass_through: self.pass_through.clone(),
+            data_in_hsm: self.data_in_hsm,
         };
         Box::new(Pkcs11Store::new(options, libraries))
     }
@@ -162,6 +166,7 @@ impl AdminFixture for SoftHsm {
             directory: self.directory.path().join("blank/records"),
             pin_tries: self.pin_tries(),
             pass_through: self.pass_through.clone(),
+            data_in_hsm: self.data_in_hsm,
         };
         Box::new(Pkcs11Store::new(options, &self.libraries))
     }

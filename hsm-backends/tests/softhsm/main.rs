@@ -36,8 +36,7 @@ mod passing_through {
 hsm_backends::conformance_exempt! { "softhsm";
     admin: init_token_erases =
         "it wants another serial number and finds the token by its label; the HSM's serial number stays, and its label does not";
-    backup: a_backup_brings_everything_back =
-            "it takes back a PIN and data objects, which the HSM has as well; those are its own backup's",
+    backup: a_backup_brings_everything_back = "it takes back a PIN, and PINs are the HSM's",
         a_backup_goes_elsewhere =
             "the key above the records does not leave the HSM, so they open beside no other token",
         a_restore_may_meet_c_init_token =

@@ -14,6 +14,8 @@ pub struct Pkcs11 {
     pub token: Selector,
     /// With which mechanisms a key is made in the HSM itself; all that the HSM has when `None`.
     pub pass_through: Option<Vec<MechanismName>>,
+    /// Whether data objects are in the HSM as well.
+    pub data_in_hsm: bool,
 }
 
 impl Pkcs11 {
@@ -33,7 +35,9 @@ impl Pkcs11 {
         if !once {
             return Err("token says what token-label, token-serial or token-slot says as well".into());
         }
-        Ok(Self { library: absolute(&library)?, token, pass_through: lines.pass_through.take() })
+        let data_in_hsm = lines.data_in_hsm.take().unwrap_or(false);
+        let pass_through = lines.pass_through.take();
+        Ok(Self { library: absolute(&library)?, token, pass_through, data_in_hsm })
     }
 }
 

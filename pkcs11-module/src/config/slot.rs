@@ -46,6 +46,9 @@ pub(super) struct Lines {
     /// `pass-through = ["CKM_EDDSA", "CKM_EC_EDWARDS_KEY_PAIR_GEN"]`: only keys that these mechanisms make and use are
     /// made in the HSM; all that it can make when absent, none when empty. Other keys are sealed under the HSM's key.
     pub(super) pass_through: Option<Vec<MechanismName>>,
+    /// `data-in-hsm = true`: data objects are in the HSM as well, where its own tools find them; false when absent, since
+    /// HSMs have little room, and some take long to look through many.
+    pub(super) data_in_hsm: Option<bool>,
     /// `tcti = "device:/dev/tpmrm0"` (the default), `"tabrmd"` or `"swtpm:host=127.0.0.1,port=2321"`: the way to the TPM
     /// of a slot with `tpm`.
     pub(super) tcti: Option<String>,
@@ -153,6 +156,7 @@ impl Lines {
             ("token-serial", self.token_serial.is_some()),
             ("token-slot", self.token_slot.is_some()),
             ("pass-through", self.pass_through.is_some()),
+            ("data-in-hsm", self.data_in_hsm.is_some()),
             ("tcti", self.tcti.is_some()),
             ("pcrs", self.pcrs.is_some()),
             ("plug-in", self.plug_in.is_some()),

@@ -164,6 +164,7 @@ fn store(slot: &SlotConfig, libraries: &Libraries) -> Box<dyn KeyStore> {
                 directory,
                 pin_tries,
                 pass_through: hsm.pass_through.as_ref().map(kinds),
+                data_in_hsm: hsm.data_in_hsm,
             };
             Box::new(Pkcs11Store::new(options, libraries))
         }
