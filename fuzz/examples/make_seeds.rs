@@ -13,6 +13,7 @@ fn main() -> std::io::Result<()> {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     for (target, inputs) in [
         ("attestation", attestation()),
+        ("envelopes", envelopes()),
         ("frames", frames()),
         ("key_import", key_import()),
         ("records", records()),
@@ -54,6 +55,18 @@ fn attestation() -> Seeds {
     add("v1", 4, draft.user_data.as_deref().expect("it was set"));
     add("v0", 4, &[&[1; 32][..], &[2; 32], b"uka", &1_770_091_506u64.to_be_bytes()].concat());
     add("edited", 5, &[0, 100, 0]);
+    seeds
+}
+
+/// An envelope to another key, one of its own, and changes of one byte in it.
+fn envelopes() -> Seeds {
+    let reader = enclave::emulated::Reader::new().expect("an RSA key");
+    let envelope = kms_double::envelope::seal(reader.spki(), &[7; 32]).expect("an envelope");
+    let mut seeds = vec![("other".to_owned(), [&[0], &envelope[..]].concat()), ("own".to_owned(), vec![1])];
+    for at in (0..).step_by(20).take_while(|at| usize::from(*at) < envelope.len()) {
+        let [high, low] = u16::to_be_bytes(at);
+        seeds.push((format!("edited-{at}"), vec![1, high, low, 0x30]));
+    }
     seeds
 }
 

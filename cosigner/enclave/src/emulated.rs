@@ -7,10 +7,15 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use algorithms::SecretBytes;
 use document_maker::{Authority, Draft};
 use zeroize::Zeroizing;
 
-use crate::nsm::{Nsm, NsmError};
+use crate::{
+    envelope,
+    nsm::{Nsm, NsmError},
+    recipient::Recipient,
+};
 
 /// Seconds for which certificates are used before they are issued anew; the enclave's own lives three hours.
 const RENEWAL: u64 = 3600;
@@ -76,5 +81,26 @@ impl Nsm for Emulated {
         bytes
             .map(|bytes| Zeroizing::new(bytes.to_vec()))
             .map_err(|_| NsmError("the system has no randomness".into()))
+    }
+}
+
+/// A question's RSA key, and what the enclave makes of the envelopes that its host hands in: for the fuzzer.
+#[derive(Debug)]
+pub struct Reader(Recipient);
+
+impl Reader {
+    /// A new key; `None` if the engine makes none.
+    pub fn new() -> Option<Self> {
+        Recipient::generate().map(Self)
+    }
+
+    /// The key, as SubjectPublicKeyInfo.
+    pub fn spki(&self) -> &[u8] {
+        self.0.spki()
+    }
+
+    /// What is in an envelope to this key, the first time.
+    pub fn open(&self, envelope: &[u8]) -> Option<SecretBytes> {
+        envelope::open(envelope, &self.0).ok()
     }
 }

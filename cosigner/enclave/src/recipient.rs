@@ -37,7 +37,7 @@ impl fmt::Debug for Recipient {
 }
 
 impl Recipient {
-    fn generate() -> Option<Self> {
+    pub(crate) fn generate() -> Option<Self> {
         let key = PrivateDecryptingKey::generate(KeySize::Rsa2048).ok()?;
         let spki: PublicKeyX509Der<'_> = key.public_key().as_der().ok()?;
         let spki = spki.as_ref().to_vec();
