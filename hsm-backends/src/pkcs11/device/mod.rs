@@ -135,7 +135,9 @@ impl Device {
 
     /// What the token says of itself. Without a vault, a device that is away is soon said to be.
     pub(super) fn token(&self) -> Result<TokenInfo, Failure> {
-        self.at_slot(|raw, slot| patiently(|| raw.token_info(slot)))
+        // SoftHSM that has met a token's file half written does not look again before it changes; started anew it does.
+        let stuck = |rv: Rv| if rv.0 == ck::CKR_GENERAL_ERROR { Rv(ck::CKR_DEVICE_ERROR) } else { rv };
+        self.at_slot(|raw, slot| patiently(|| raw.token_info(slot)).map_err(stuck))
     }
 
     /// CKF_* of every mechanism of the token.
