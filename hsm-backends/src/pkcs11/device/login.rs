@@ -290,15 +290,16 @@ impl Device {
 }
 
 /// C_Login. An answer that may hide a judgement ends it: the PIN is not given again, and a login that was made all the
-/// same does not stay. Of SoftHSM it is known that it has judged nothing when it answers CKR_GENERAL_ERROR: another
-/// process was writing the token's file.
+/// same does not stay. Of SoftHSM it is known that it has judged nothing when it answers CKR_GENERAL_ERROR or that there
+/// is no user PIN: another process was writing the token's file.
 fn give(raw: Raw, session: ck::CK_SESSION_HANDLE, user: u64, pin: &Pin, softhsm: bool) -> Result<(), Rv> {
     const TRIES: u32 = 40;
     let public = |state| matches!(state, ck::CKS_RO_PUBLIC_SESSION | ck::CKS_RW_PUBLIC_SESSION);
     let nobody = raw.session_state(session).is_ok_and(public);
     let mut outcome = raw.login(session, user, pin.expose());
     for _ in 1..TRIES {
-        if !softhsm || outcome != Err(Rv(ck::CKR_GENERAL_ERROR)) {
+        let torn = [ck::CKR_GENERAL_ERROR, ck::CKR_USER_PIN_NOT_INITIALIZED].map(|code| Err(Rv(code)));
+        if !softhsm || !torn.contains(&outcome) {
             break;
         }
         std::thread::sleep(PAUSES.0);
