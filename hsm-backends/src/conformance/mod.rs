@@ -30,13 +30,21 @@ pub trait Fixture: Send + Sync {
     /// Another door to this token, as another process would have it.
     fn open(&self) -> Box<dyn KeyStore>;
     /// The user's PIN.
-    fn user_pin(&self) -> Pin;
+    fn user_pin(&self) -> Pin {
+        Pin::presented(b"user-pin")
+    }
     /// The security officer's PIN.
-    fn so_pin(&self) -> Pin;
+    fn so_pin(&self) -> Pin {
+        Pin::presented(b"so-pin")
+    }
     /// Wrong PINs before one is locked: at least three.
-    fn pin_tries(&self) -> u32;
+    fn pin_tries(&self) -> u32 {
+        4
+    }
     /// What the store must be able to generate, sign with and keep.
-    fn keys(&self) -> Vec<KeySpec>;
+    fn keys(&self) -> Vec<KeySpec> {
+        keys::every_key()
+    }
 }
 
 /// The fixture of a store with [`KeyStore::admin`].

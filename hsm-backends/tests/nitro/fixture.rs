@@ -6,8 +6,8 @@ use std::{
 };
 
 use hsm_backends::{
-    KeySpec, KeyStore, Pin, Role,
-    conformance::{self, AdminFixture, Fixture},
+    KeyStore, Role,
+    conformance::{AdminFixture, Fixture},
     nitro::{NitroStore, Options},
 };
 use test_stand::Stand;
@@ -88,22 +88,6 @@ fn copy(from: &Path, to: &Path) {
 impl Fixture for Nitro {
     fn open(&self) -> Box<dyn KeyStore> {
         self.at("token")
-    }
-
-    fn user_pin(&self) -> Pin {
-        Pin::presented(b"user-pin")
-    }
-
-    fn so_pin(&self) -> Pin {
-        Pin::presented(b"so-pin")
-    }
-
-    fn pin_tries(&self) -> u32 {
-        4
-    }
-
-    fn keys(&self) -> Vec<KeySpec> {
-        conformance::keys::every_key()
     }
 }
 

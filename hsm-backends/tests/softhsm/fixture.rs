@@ -137,18 +137,6 @@ impl Fixture for SoftHsm {
         self.at("token", Self::by_label("conformance"))
     }
 
-    fn user_pin(&self) -> Pin {
-        Pin::presented(b"user-pin")
-    }
-
-    fn so_pin(&self) -> Pin {
-        Pin::presented(b"so-pin")
-    }
-
-    fn pin_tries(&self) -> u32 {
-        4
-    }
-
     fn keys(&self) -> Vec<KeySpec> {
         self.keys.clone()
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use hsm_backends::{
-    KeySpec, KeyStore, Pin, Role,
-    conformance::{self, AdminFixture, Fixture},
+    KeyStore, Role,
+    conformance::{AdminFixture, Fixture},
     tpm::{Options, TpmStore},
 };
 
@@ -63,22 +63,6 @@ impl Sealed {
 impl Fixture for Sealed {
     fn open(&self) -> Box<dyn KeyStore> {
         self.at("token")
-    }
-
-    fn user_pin(&self) -> Pin {
-        Pin::presented(b"user-pin")
-    }
-
-    fn so_pin(&self) -> Pin {
-        Pin::presented(b"so-pin")
-    }
-
-    fn pin_tries(&self) -> u32 {
-        4
-    }
-
-    fn keys(&self) -> Vec<KeySpec> {
-        conformance::keys::every_key()
     }
 }
 
