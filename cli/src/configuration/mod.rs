@@ -44,12 +44,8 @@ impl Configuration {
     /// Adds a slot. One that stands there already with the same lines is taken instead: it is left of a run that was
     /// stopped.
     pub(crate) fn add(&self, lines: &toml::Table) -> Result<Added> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        make_folder(folder)?;
-        // Until the file is written, so that of two commands none loses the other's slot.
-        let lock = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
-        let _lock = lock.map_err(|error| Error::io("lock", folder, &error))?;
+        make_folder(self.folder())?;
+        let _lock = self.lock()?;
         let before = self.read()?;
         let text = before.clone().unwrap_or_default();
         let mut slots = slots(&text).map_err(|why| self.refuse(&why))?;
@@ -80,6 +76,17 @@ impl Configuration {
         self.write(&after)?;
         let configuration = Self { path: self.path.clone() };
         Ok(Added { id, configuration, before, after: Some(after) })
+    }
+
+    fn folder(&self) -> &Path {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.unwrap_or(Path::new("."))
+    }
+
+    /// Held from reading the file to writing it, so that of two commands none loses the other's slot.
+    fn lock(&self) -> Result<File> {
+        let lock = File::open(self.folder()).and_then(|folder| folder.lock().map(|()| folder));
+        lock.map_err(|error| Error::io("lock", self.folder(), &error))
     }
 
     fn read(&self) -> Result<Option<String>> {
@@ -123,6 +130,7 @@ impl Drop for Added {
     fn drop(&mut self) {
         let Some(after) = self.after.take() else { return };
         let configuration = &self.configuration;
+        let Ok(_lock) = configuration.lock() else { return };
         if !matches!(configuration.read(), Ok(Some(text)) if text == after) {
             return;
         }
