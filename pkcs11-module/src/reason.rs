@@ -1,7 +1,10 @@
 //! Why a function of this thread failed. A code of the standard cannot say which folder is open to others or which line
 //! of a file is wrong; T_Status of the vendor interface can, to whoever asks after the failure.
 
-use std::{cell::RefCell, path::Path};
+use std::{
+    cell::{Cell, RefCell},
+    path::Path,
+};
 
 use hsm_backends::StoreError;
 use serde_json::{Value, json};
@@ -31,6 +34,8 @@ enum Reason {
 }
 
 thread_local! {
+    /// Whether the call in progress has noted anything. Apart, because this one needs no destructor and costs little.
+    static NOTED: Cell<bool> = const { Cell::new(false) };
     /// Of the call in progress.
     static REASON: RefCell<Option<Reason>> = const { RefCell::new(None) };
     /// Of the last call that failed.
@@ -74,6 +79,10 @@ pub(crate) fn at(place: Place<'_>) {
 
 /// At the end of a call: what it noted is kept if it failed, and forgotten if it did not.
 pub(crate) fn settle(function: &str, outcome: Result<(), Error>) {
+    if outcome.is_ok() && !NOTED.get() {
+        return;
+    }
+    NOTED.set(false);
     let reason = with(&REASON, Option::take).flatten();
     let Err(error) = outcome else { return };
     let told = reason.map(|reason| match reason {
@@ -180,6 +189,7 @@ fn split(text: &str) -> (&str, Option<&str>) {
 }
 
 fn set(reason: Option<Reason>) {
+    NOTED.set(true);
     with(&REASON, |place| *place = reason);
 }
 
