@@ -19,6 +19,7 @@ mod record;
 mod sealed;
 pub mod tpm;
 mod traits;
+mod turns;
 
 pub use attributes::{AttributeType, Attributes, Value};
 pub use encoding::{MAX_LEN as MAX_ATTRIBUTES_LEN, Malformed};
@@ -27,3 +28,4 @@ pub use keys::{Birth, DeviceKey, KeySpec, NewSecret, Place, PrivateKey, SealedBy
 pub use pin::{PIN_LEN, Pin};
 pub use record::{Change, Record, RecordId};
 pub use traits::{Admin, Admission, Description, KeyStore, Objects, PinState, ReportGroup, Role, Vault};
+pub use turns::{Turn, Turns};

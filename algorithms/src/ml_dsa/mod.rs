@@ -1,11 +1,12 @@
 //! ML-DSA and HashML-DSA (FIPS 204).
 
-mod deterministic;
+pub(crate) mod deterministic;
 mod engine;
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
-use self::engine::{AwsLc, Engine};
+use self::deterministic::Deterministic;
+pub use self::engine::{AwsLc, AwsLcKey, Engine};
 use crate::{Error, SecretBytes, digest::Hash, keccak::Sponge, random};
 
 /// Bytes in a seed xi.
@@ -172,9 +173,10 @@ impl Input<'_> {
 /// A private key, expanded and ready to sign.
 #[derive(Debug)]
 pub struct PrivateKey {
-    prepared: <AwsLc as Engine>::PreparedKey,
+    prepared: AwsLcKey,
     seed: Option<SecretBytes>,
     public: PublicKey,
+    deterministic: Deterministic,
 }
 
 impl PrivateKey {
@@ -188,7 +190,7 @@ impl PrivateKey {
         if seed.len() != SEED_LEN {
             return Err(Error::KeyInvalid);
         }
-        Self::prepare(set, seed, Some(seed.clone()))
+        Self::of(set, AwsLc::prepare(set, seed)?, Some(seed.clone()))
     }
 
     /// A key whose seed is not known. Every part is checked against the others: t0 and tr are recomputed from rho,
@@ -198,7 +200,7 @@ impl PrivateKey {
         if expanded.len() != set.private_key_len() {
             return Err(Error::KeyInvalid);
         }
-        Self::prepare(set, expanded, None)
+        Self::of(set, AwsLcKey::from_expanded(set, expanded)?, None)
     }
 
     /// A key given both ways; [`Error::KeyInvalid`] where the expanded key is not the seed's, K included.
@@ -219,7 +221,7 @@ impl PrivateKey {
 
     /// The expanded private key (skEncode, Algorithm 24).
     pub fn expanded(&self) -> Result<SecretBytes, Error> {
-        AwsLc::expanded(self.parameter_set(), &self.prepared)
+        self.prepared.expanded(self.parameter_set())
     }
 
     /// The public half.
@@ -233,28 +235,28 @@ impl PrivateKey {
         let set = self.parameter_set();
         let mu = input.mu(self.public.tr())?;
         match (hedging, input) {
-            (Hedging::Hedged, _) => AwsLc::sign_mu(set, &self.prepared, &mu),
+            (Hedging::Hedged, _) => AwsLc::sign_mu(set, &self.prepared, &mu, hedging),
             (Hedging::Deterministic, Input::Mu(mu)) => {
-                deterministic::sign_mu(set, self.seed().ok_or(Error::ParameterInvalid)?, mu)
+                self.deterministic.sign_mu(set, self.seed().ok_or(Error::ParameterInvalid)?, mu)
             }
-            (Hedging::Deterministic, input) => deterministic::sign(set, &self.expanded()?, input),
+            (Hedging::Deterministic, input) => self.deterministic.sign(set, || self.expanded(), input),
         }
     }
 
-    fn prepare(set: ParameterSet, secret: &SecretBytes, seed: Option<SecretBytes>) -> Result<Self, Error> {
-        let prepared = AwsLc::prepare(set, secret)?;
-        let public = PublicKey::from_bytes(set, &AwsLc::public_of(set, &prepared)?)?;
-        Ok(Self { prepared, seed, public })
+    fn of(set: ParameterSet, prepared: AwsLcKey, seed: Option<SecretBytes>) -> Result<Self, Error> {
+        let public = PublicKey::unprepared(set, prepared.public(set)?);
+        Ok(Self { prepared, seed, public, deterministic: Deterministic::default() })
     }
 }
 
-/// A public key, expanded and ready to verify.
+/// A public key, ready to verify.
 #[derive(Debug)]
 pub struct PublicKey {
     set: ParameterSet,
     encoded: Box<[u8]>,
     tr: [u8; 64],
-    prepared: <AwsLc as Engine>::PreparedPublic,
+    /// Made at the first use: the public half of a private key seldom verifies.
+    prepared: OnceLock<AwsLcKey>,
 }
 
 impl PublicKey {
@@ -263,11 +265,26 @@ impl PublicKey {
         if bytes.len() != set.public_key_len() {
             return Err(Error::KeyInvalid);
         }
+        let key = Self::unprepared(set, bytes.to_vec());
+        key.prepared()?;
+        Ok(key)
+    }
+
+    /// Takes pkEncode's bytes, of the right length.
+    fn unprepared(set: ParameterSet, encoded: Vec<u8>) -> Self {
         let mut tr = [0; 64];
         let mut hash = Sponge::shake(256);
-        hash.update(bytes);
+        hash.update(&encoded);
         hash.finish(&mut tr);
-        Ok(Self { set, encoded: bytes.into(), tr, prepared: AwsLc::prepare_public(set, bytes)? })
+        Self { set, encoded: encoded.into(), tr, prepared: OnceLock::new() }
+    }
+
+    fn prepared(&self) -> Result<&AwsLcKey, Error> {
+        if let Some(prepared) = self.prepared.get() {
+            return Ok(prepared);
+        }
+        let prepared = AwsLc::prepare_public(self.set, &self.encoded)?;
+        Ok(self.prepared.get_or_init(|| prepared))
     }
 
     /// The parameter set.
@@ -291,7 +308,7 @@ impl PublicKey {
         if signature.len() != self.set.signature_len() {
             return Err(Error::SignatureLength);
         }
-        AwsLc::verify_mu(&self.prepared, &mu, signature)
+        AwsLc::verify_mu(self.set, self.prepared()?, &mu, signature)
     }
 
     /// Verifies a message or digest with the other engine.

@@ -124,7 +124,7 @@ impl Vault for Pkcs11Vault {
     }
 
     fn verify_pin(&self, pin: &Pin) -> Result<(), StoreError> {
-        let _turn = self.device.logins();
+        let _turn = self.device.logins()?;
         self.sealed().verify_pin(pin)
     }
 
