@@ -27,5 +27,7 @@ pub use error::StoreError;
 pub use keys::{Birth, DeviceKey, KeySpec, NewSecret, Place, PrivateKey, SealedBy, SecretKey, SecretPart};
 pub use pin::{PIN_LEN, Pin};
 pub use record::{Change, Record, RecordId};
-pub use traits::{Admin, Admission, Description, KeyStore, Objects, PinState, ReportGroup, Role, Vault};
+pub use traits::{
+    Admin, Admission, Description, KeyStore, Objects, OpenKey, PinState, ReportGroup, Role, Vault,
+};
 pub use turns::{Turn, Turns};

@@ -78,10 +78,15 @@ pub(crate) fn at(place: Place<'_>) {
 }
 
 /// At the end of a call: what it noted is kept if it failed, and forgotten if it did not.
+#[inline]
 pub(crate) fn settle(function: &str, outcome: Result<(), Error>) {
-    if outcome.is_ok() && !NOTED.get() {
-        return;
+    if outcome.is_err() || NOTED.get() {
+        settle_noted(function, outcome);
     }
+}
+
+#[cold]
+fn settle_noted(function: &str, outcome: Result<(), Error>) {
     NOTED.set(false);
     let reason = with(&REASON, Option::take).flatten();
     let Err(error) = outcome else { return };

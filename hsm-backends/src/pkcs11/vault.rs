@@ -12,8 +12,8 @@ use super::{
     native::NativeKey,
 };
 use crate::{
-    Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, Pin, PrivateKey, Record, RecordId, Role,
-    SecretKey, StoreError, Value, Vault, keys::may_leave, sealed::SealedVault,
+    Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, OpenKey, Pin, PrivateKey, Record, RecordId,
+    Role, SecretKey, StoreError, Value, Vault, keys::may_leave, sealed::SealedVault,
 };
 
 /// Which keys are made in the HSM.
@@ -94,6 +94,14 @@ impl Objects for Pkcs11Vault {
         match self.foreign.read(id) {
             Some(record) => Ok(record),
             None => self.sealed().read(id),
+        }
+    }
+
+    fn read_with_open_key(&self, id: RecordId) -> Result<(Arc<Record>, OpenKey), StoreError> {
+        self.check()?;
+        match self.foreign.read(id) {
+            Some(record) => Ok((record, None)),
+            None => self.sealed().read_with_open_key(id),
         }
     }
 

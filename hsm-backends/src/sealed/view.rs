@@ -12,7 +12,9 @@ use super::{
     seal::{RecordKeys, SecretKind},
     token::{self, Moment},
 };
-use crate::{Attributes, Change, NewSecret, Objects, PrivateKey, Record, RecordId, SecretKey, StoreError};
+use crate::{
+    Attributes, Change, NewSecret, Objects, OpenKey, PrivateKey, Record, RecordId, SecretKey, StoreError,
+};
 
 /// How often a record may change under a caller who opens its key.
 const MAX_LOOKS: usize = 100;
@@ -184,6 +186,11 @@ impl Objects for View {
 
     fn read(&self, id: RecordId) -> Result<Arc<Record>, StoreError> {
         Ok(self.current(id)?.record.clone())
+    }
+
+    fn read_with_open_key(&self, id: RecordId) -> Result<(Arc<Record>, OpenKey), StoreError> {
+        let entry = self.current(id)?;
+        Ok((entry.record.clone(), self.cache.key(&entry)))
     }
 
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {

@@ -103,6 +103,7 @@ fn caught(name: &str, call: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 /// The arguments of a function that ends the active operation whenever it fails: a bad argument ends it too.
+#[inline]
 pub(super) fn or_end<T>(
     module: &Module,
     session: ck::CK_SESSION_HANDLE,
