@@ -4,6 +4,7 @@
 //! whose methods are the functions of the standard in safe types, one file per chapter of PKCS#11 section 5.
 
 pub mod attribute;
+mod call;
 pub mod config;
 pub mod error;
 pub mod ffi;

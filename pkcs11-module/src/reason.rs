@@ -1,15 +1,12 @@
 //! Why a function of this thread failed. A code of the standard cannot say which folder is open to others or which line
 //! of a file is wrong; T_Status of the vendor interface can, to whoever asks after the failure.
 
-use std::{
-    cell::{Cell, RefCell},
-    path::Path,
-};
+use std::{cell::RefCell, path::Path};
 
 use hsm_backends::StoreError;
 use serde_json::{Value, json};
 
-use crate::{config::ConfigError, error::Error, handle::SlotId};
+use crate::{call, config::ConfigError, error::Error, handle::SlotId};
 
 /// What a person is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +31,6 @@ enum Reason {
 }
 
 thread_local! {
-    /// Whether the call in progress has noted anything. Apart, because this one needs no destructor and costs little.
-    static NOTED: Cell<bool> = const { Cell::new(false) };
     /// Of the call in progress.
     static REASON: RefCell<Option<Reason>> = const { RefCell::new(None) };
     /// Of the last call that failed.
@@ -80,14 +75,14 @@ pub(crate) fn at(place: Place<'_>) {
 /// At the end of a call: what it noted is kept if it failed, and forgotten if it did not.
 #[inline]
 pub(crate) fn settle(function: &str, outcome: Result<(), Error>) {
-    if outcome.is_err() || NOTED.get() {
+    if outcome.is_err() || call::of_thread(|call| call.noted.get()) {
         settle_noted(function, outcome);
     }
 }
 
 #[cold]
 fn settle_noted(function: &str, outcome: Result<(), Error>) {
-    NOTED.set(false);
+    call::of_thread(|call| call.noted.set(false));
     let reason = with(&REASON, Option::take).flatten();
     let Err(error) = outcome else { return };
     let told = reason.map(|reason| match reason {
@@ -194,7 +189,7 @@ fn split(text: &str) -> (&str, Option<&str>) {
 }
 
 fn set(reason: Option<Reason>) {
-    NOTED.set(true);
+    call::of_thread(|call| call.noted.set(true));
     with(&REASON, |place| *place = reason);
 }
 

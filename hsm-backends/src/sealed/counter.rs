@@ -28,7 +28,7 @@ pub(super) struct Counter {
 
 #[derive(Debug, Default)]
 struct Open {
-    /// The file, and when somebody last looked whether it still has its name.
+    /// The file, and until when it is trusted.
     file: Option<(File, Instant)>,
     /// Forks under way: the file stays closed meanwhile, so that no child inherits it.
     forks: u32,
@@ -38,8 +38,8 @@ impl Counter {
     /// The generation that was last committed, or `None` where only SQLite can tell.
     pub(super) fn settled(&self, files: &Files) -> Option<i64> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((file, looked)) = &open.file
-            && looked.elapsed() < LOOK_AGAIN
+        if let Some((file, trusted)) = &open.file
+            && Instant::now() < *trusted
         {
             return generation_of(read(file)?);
         }
@@ -105,11 +105,11 @@ impl Counter {
             _ => false,
         };
         open.file = match open.file.take() {
-            Some((file, _)) if same => Some((file, Instant::now())),
+            Some((file, _)) if same => Some((file, Instant::now() + LOOK_AGAIN)),
             _ => None,
         };
         if open.file.is_none() && named?.is_file() {
-            open.file = Some((File::open(files.counter())?, Instant::now()));
+            open.file = Some((File::open(files.counter())?, Instant::now() + LOOK_AGAIN));
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 //! failed module refuses, and the log learns the answer.
 
 use std::{
-    cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -11,7 +10,7 @@ use cryptoki_sys as ck;
 
 use super::state::{self, Run};
 use crate::{
-    Module,
+    Module, call,
     error::{Error, Result},
     handle::{SessionHandle, SlotId},
     log,
@@ -87,13 +86,13 @@ fn caught(name: &str, call: impl FnOnce() -> Result<()>) -> Result<()> {
     if !HUSHED.load(Ordering::Acquire) {
         hush_panics();
     }
-    let outcome = IN_CALL.with(|depth| {
-        depth.set(depth.get() + 1);
+    let outcome = call::of_thread(|thread| {
+        thread.depth.set(thread.depth.get() + 1);
         let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
             log::error(format_args!("{name} panicked; this is a bug in Trellis"));
             Err(Error::GeneralError)
         });
-        depth.set(depth.get() - 1);
+        thread.depth.set(thread.depth.get() - 1);
         outcome
     });
     if log::enabled(log::Level::Debug) {
@@ -111,9 +110,14 @@ pub(super) fn or_end<T>(
     arguments: Result<T>,
 ) -> Result<T> {
     if arguments.is_err() {
-        module.session(SessionHandle(session))?.operations.lock().end(operation);
+        end(module, session, operation)?;
     }
     arguments
+}
+
+#[cold]
+fn end(module: &Module, session: ck::CK_SESSION_HANDLE, operation: Family) -> Result<()> {
+    module.end_operation(SessionHandle(session), operation)
 }
 
 fn healthy(run: &Run, call: impl FnOnce(&Module) -> Result<()>) -> Result<()> {
@@ -128,10 +132,6 @@ fn healthy(run: &Run, call: impl FnOnce(&Module) -> Result<()>) -> Result<()> {
     outcome
 }
 
-thread_local! {
-    static IN_CALL: Cell<usize> = const { Cell::new(0) };
-}
-
 static HUSHED: AtomicBool = AtomicBool::new(false);
 
 /// The default hook would print to the host's standard error. Ours sends the place of a panic inside a call, and not
@@ -144,7 +144,7 @@ fn hush_panics() {
     }
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if IN_CALL.try_with(Cell::get).unwrap_or(0) == 0 {
+        if call::of_thread(|thread| thread.depth.get()) == 0 {
             return before(panic);
         }
         match panic.location() {

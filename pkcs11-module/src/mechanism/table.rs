@@ -24,11 +24,6 @@ pub struct Mechanism {
     pub parameter: ParameterKind,
 }
 
-/// The row of a mechanism.
-pub fn row(kind: u64) -> Option<&'static Mechanism> {
-    MECHANISMS.binary_search_by_key(&kind, |row| row.kind).ok().map(|at| &MECHANISMS[at])
-}
-
 /// The row of a mechanism by its standard name, such as `CKM_ML_DSA`.
 pub fn row_named(name: &str) -> Option<&'static Mechanism> {
     MECHANISMS.iter().find(|row| row.name == name)
@@ -56,7 +51,20 @@ const fn mechanism(kind: u64, name: &'static str, scheme: Scheme) -> Mechanism {
 
 macro_rules! mechanisms {
     ($($name:ident $scheme:expr;)*) => {
-        &[$(mechanism(ck::$name, stringify!($name), $scheme),)*]
+        /// Every mechanism of the module, in ascending order of number.
+        pub static MECHANISMS: &[Mechanism] = &[$(mechanism(ck::$name, stringify!($name), $scheme),)*];
+
+        #[expect(non_camel_case_types, reason = "the names are the standard's")]
+        enum Position { $($name,)* }
+
+        /// The row of a mechanism.
+        pub fn row(kind: u64) -> Option<&'static Mechanism> {
+            // Every signature asks, and a search of the table takes longer than a match.
+            match kind {
+                $(ck::$name => Some(&MECHANISMS[Position::$name as usize]),)*
+                _ => None,
+            }
+        }
     };
 }
 
@@ -65,9 +73,8 @@ use Hash::{
 };
 use Scheme::{Digest, Ecdsa, HashMlDsa, Hmac, HmacGeneral, RsaPkcs, RsaPss};
 
-/// Every mechanism of the module, in ascending order of number.
 #[rustfmt::skip]
-pub static MECHANISMS: &[Mechanism] = mechanisms! {
+mechanisms! {
     CKM_RSA_PKCS_KEY_PAIR_GEN       Scheme::GenerateRsa;
     CKM_RSA_PKCS                    RsaPkcs(None);
     CKM_SHA1_RSA_PKCS               RsaPkcs(Some(Sha1));
@@ -150,7 +157,7 @@ pub static MECHANISMS: &[Mechanism] = mechanisms! {
     CKM_AES_GCM                     Scheme::AesGcm;
     CKM_AES_KEY_WRAP                Scheme::AesKeyWrap;
     CKM_AES_KEY_WRAP_KWP            Scheme::AesKeyWrapPadded;
-};
+}
 
 #[cfg(test)]
 mod tests {

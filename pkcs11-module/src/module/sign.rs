@@ -25,7 +25,8 @@ impl Module {
         key: ObjectHandle,
     ) -> Result<()> {
         let session = self.session(session)?;
-        session.begin(Operations::sign, Signer::new(&session.slot, mechanism, key)?)
+        let spent = session.operations.lock().spent_signer();
+        session.begin(Operations::sign, Signer::new_or_same(&session.slot, mechanism, key, spent)?)
     }
 
     /// C_Sign. After C_SignUpdate it is CKR_OPERATION_NOT_INITIALIZED, and ends the multi-part operation.
@@ -40,7 +41,9 @@ impl Module {
             running.keep();
             return Ok(Written::Needs(len));
         }
-        Ok(out.write(&running.sign(data)?))
+        let signature = running.sign(data)?;
+        running.spend();
+        Ok(out.write(&signature))
     }
 
     /// C_SignUpdate. A mechanism that is single-part has no multi-part operation: CKR_OPERATION_NOT_INITIALIZED.

@@ -30,12 +30,22 @@ pub enum KeyUse {
 /// CKR_KEY_HANDLE_INVALID; then in this order CKR_MECHANISM_INVALID where the mechanism does not do `key_use`,
 /// and the answers of [`check`].
 pub fn key(slot: &Slot, handle: ObjectHandle, mechanism: &Mechanism, key_use: KeyUse) -> Result<Object> {
+    let object = resolve(slot, handle, mechanism, key_use)?;
+    check(object.attributes(), mechanism, key_use)?;
+    Ok(object)
+}
+
+/// [`key`] before [`check`], which need not be asked again for a version of a key that has passed it.
+pub(super) fn resolve(
+    slot: &Slot,
+    handle: ObjectHandle,
+    mechanism: &Mechanism,
+    key_use: KeyUse,
+) -> Result<Object> {
     if mechanism.flags & key_use.flag() == 0 {
         return Err(Error::MechanismInvalid);
     }
-    let object = Object::resolve_key(slot, handle)?;
-    check(object.attributes(), mechanism, key_use)?;
-    Ok(object)
+    Object::resolve_key(slot, handle)
 }
 
 /// Whether a key with these attributes may do `mechanism`: CKR_KEY_HANDLE_INVALID for what is no key,

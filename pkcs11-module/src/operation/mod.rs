@@ -78,6 +78,8 @@ pub struct Operations {
     message_verify: Place<Verifier>,
     encrypt: Place<CipherOperation>,
     decrypt: Place<CipherOperation>,
+    /// The signer of the last C_Sign: most applications sign with one key again and again.
+    spent: Option<Signer>,
     /// How many operations were begun; the number of the last is its ticket.
     begun: u64,
 }
@@ -113,6 +115,11 @@ impl Operations {
 
     pub(crate) fn decrypt(&mut self) -> &mut Place<CipherOperation> {
         &mut self.decrypt
+    }
+
+    /// Takes out the signer that has done its work.
+    pub(crate) fn spent_signer(&mut self) -> Option<Signer> {
+        self.spent.take()
     }
 
     /// Puts in a new operation; CKR_OPERATION_ACTIVE if there is one of its kind.
@@ -159,6 +166,7 @@ impl Operations {
     /// C_Logout: ends the operations that use private objects. One that a call of another thread works on is ended
     /// too, as there is no telling what it uses.
     pub fn end_private(&mut self) {
+        self.spent = None;
         end_if(&mut self.sign, Signer::is_private);
         end_if(&mut self.message_sign, Signer::is_private);
         end_if(&mut self.verify, Verifier::is_private);

@@ -5,7 +5,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::Operations;
+use super::{Operations, Signer};
 use crate::{
     error::{Error, Result},
     sync::Mutex,
@@ -66,6 +66,10 @@ impl<T> Place<T> {
         *self = Self::default();
     }
 
+    fn is_taken_by(&self, ticket: u64) -> bool {
+        self.ticket == ticket && matches!(self.content, Content::Taken)
+    }
+
     fn take(&mut self) -> Result<T> {
         match std::mem::replace(&mut self.content, Content::Taken) {
             Content::Waiting(operation) => Ok(operation),
@@ -78,7 +82,7 @@ impl<T> Place<T> {
     }
 
     fn give_back(&mut self, operation: Option<T>, ticket: u64) {
-        if self.ticket == ticket && matches!(self.content, Content::Taken) {
+        if self.is_taken_by(ticket) {
             self.content = operation.map_or(Content::Empty, Content::Waiting);
         }
     }
@@ -115,6 +119,18 @@ impl<'a, T> Running<'a, T> {
     /// Takes the operation for good.
     pub(crate) fn end(mut self) -> T {
         self.operation.take().expect("it is there from `take` to `end` or `drop`")
+    }
+}
+
+impl Running<'_, Signer> {
+    /// The operation has ended, and its signer is kept for the next one.
+    pub(crate) fn spend(mut self) {
+        let signer = self.operation.take().filter(Signer::is_reusable);
+        let mut operations = self.operations.lock();
+        // Whoever logs out ends the operation, and nothing of the key may stay after that.
+        if (self.at)(&mut operations).is_taken_by(self.ticket) {
+            operations.spent = signer;
+        }
     }
 }
 

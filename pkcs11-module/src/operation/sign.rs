@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cryptoki_sys as ck;
-use hsm_backends::PrivateKey;
+use hsm_backends::{PrivateKey, Record};
 
 use super::{
     key_use::{self, KeyUse},
@@ -15,7 +15,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     handle::ObjectHandle,
-    mechanism::MechanismCall,
+    mechanism::{Mechanism, MechanismCall, Parameters},
+    object::{Object, Source},
     slot::Slot,
 };
 
@@ -26,6 +27,16 @@ pub(crate) struct Signer {
     private: bool,
     /// Of a key with CKA_ALWAYS_AUTHENTICATE: whether the user has logged in for the next signature.
     context_login: Option<bool>,
+    /// What it was made of, where nothing else went into it.
+    origin: Option<Origin>,
+}
+
+/// A mechanism without parameters and a version of a record.
+#[derive(Debug)]
+struct Origin {
+    mechanism: &'static Mechanism,
+    handle: ObjectHandle,
+    record: Arc<Record>,
 }
 
 #[derive(Debug)]
@@ -37,9 +48,48 @@ enum Work {
 impl Signer {
     /// Checks mechanism, key and parameters, and opens the key.
     pub(crate) fn new(slot: &Slot, call: MechanismCall, key: ObjectHandle) -> Result<Self> {
+        let object = key_use::resolve(slot, key, call.row, KeyUse::Sign)?;
+        Self::with(slot, call, object)
+    }
+
+    /// [`Signer::new`], or the signer that has just done its work if it would be the same: made of the same record at the
+    /// same version, which is still visible, with the same mechanism and no parameters.
+    pub(crate) fn new_or_same(
+        slot: &Slot,
+        call: MechanismCall,
+        key: ObjectHandle,
+        spent: Option<Self>,
+    ) -> Result<Self> {
+        let Some(spent) = spent.filter(|spent| spent.may_be_of(&call, key)) else {
+            return Self::new(slot, call, key);
+        };
+        let object = key_use::resolve(slot, key, call.row, KeyUse::Sign)?;
+        if spent.is_of(&object) { Ok(spent) } else { Self::with(slot, call, object) }
+    }
+
+    fn may_be_of(&self, call: &MechanismCall, key: ObjectHandle) -> bool {
+        let same = |origin: &Origin| origin.handle == key && std::ptr::eq(origin.mechanism, call.row);
+        matches!(call.parameters, Parameters::None) && self.origin.as_ref().is_some_and(same)
+    }
+
+    fn is_of(&self, object: &Object) -> bool {
+        match (&self.origin, &object.source) {
+            (Some(origin), Source::Token(record)) => Arc::ptr_eq(&origin.record, record),
+            _ => false,
+        }
+    }
+
+    fn with(slot: &Slot, call: MechanismCall, object: Object) -> Result<Self> {
         let row = call.row;
-        let object = key_use::key(slot, key, row, KeyUse::Sign)?;
         let attributes = object.attributes();
+        key_use::check(attributes, row, KeyUse::Sign)?;
+        let context_login = attributes.flag(ck::CKA_ALWAYS_AUTHENTICATE).then_some(false);
+        let origin = match (&object.source, &call.parameters, context_login) {
+            (Source::Token(record), Parameters::None, None) => {
+                Some(Origin { mechanism: row, handle: object.handle, record: record.clone() })
+            }
+            _ => None,
+        };
         let work = match Mac::new(row.scheme, &call.parameters, || object.secret_key(slot))? {
             Some(mac) => Work::Mac(mac),
             None => Work::Signature {
@@ -48,11 +98,12 @@ impl Signer {
                 stream: None,
             },
         };
-        Ok(Self {
-            work,
-            private: object.is_users(),
-            context_login: attributes.flag(ck::CKA_ALWAYS_AUTHENTICATE).then_some(false),
-        })
+        Ok(Self { work, private: object.is_users(), context_login, origin })
+    }
+
+    /// Whether [`Signer::new_or_same`] may use it again.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.origin.is_some() && !self.is_multi_part()
     }
 
     /// Whether the key is the user's, which a logout takes away.
