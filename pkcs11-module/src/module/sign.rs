@@ -26,7 +26,11 @@ impl Module {
     ) -> Result<()> {
         let session = self.session(session)?;
         let spent = session.operations.lock().spent_signer();
-        session.begin(Operations::sign, Signer::new_or_same(&session.slot, mechanism, key, spent)?)
+        let signer = match spent {
+            Some(spent) => Signer::renew(&session.slot, mechanism, key, spent),
+            None => Signer::new(&session.slot, mechanism, key),
+        }?;
+        session.begin(Operations::sign, signer)
     }
 
     /// C_Sign. After C_SignUpdate it is CKR_OPERATION_NOT_INITIALIZED, and ends the multi-part operation.

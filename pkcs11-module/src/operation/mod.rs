@@ -19,7 +19,7 @@ use crate::{error::Result, handle::ObjectHandle, session::Session};
 pub(crate) use cipher::{CipherOperation, mode as cipher_mode};
 pub(crate) use digest::DigestOperation;
 pub(crate) use place::{At, Place, Running};
-pub(crate) use sign::Signer;
+pub(crate) use sign::{Signer, Spent};
 pub(crate) use verify::{Verifier, VerifySignature};
 
 /// The kinds of operation that can be active beside each other in a session.
@@ -78,8 +78,8 @@ pub struct Operations {
     message_verify: Place<Verifier>,
     encrypt: Place<CipherOperation>,
     decrypt: Place<CipherOperation>,
-    /// The signer of the last C_Sign: most applications sign with one key again and again.
-    spent: Option<Signer>,
+    /// Of the last C_Sign: most applications sign with one key again and again.
+    spent: Option<Spent>,
     /// How many operations were begun; the number of the last is its ticket.
     begun: u64,
 }
@@ -117,8 +117,8 @@ impl Operations {
         &mut self.decrypt
     }
 
-    /// Takes out the signer that has done its work.
-    pub(crate) fn spent_signer(&mut self) -> Option<Signer> {
+    /// Takes out what is left of the last C_Sign.
+    pub(crate) fn spent_signer(&mut self) -> Option<Spent> {
         self.spent.take()
     }
 

@@ -66,10 +66,6 @@ impl<T> Place<T> {
         *self = Self::default();
     }
 
-    fn is_taken_by(&self, ticket: u64) -> bool {
-        self.ticket == ticket && matches!(self.content, Content::Taken)
-    }
-
     fn take(&mut self) -> Result<T> {
         match std::mem::replace(&mut self.content, Content::Taken) {
             Content::Waiting(operation) => Ok(operation),
@@ -81,10 +77,13 @@ impl<T> Place<T> {
         }
     }
 
-    fn give_back(&mut self, operation: Option<T>, ticket: u64) {
-        if self.is_taken_by(ticket) {
+    /// Whether it was still there.
+    fn give_back(&mut self, operation: Option<T>, ticket: u64) -> bool {
+        let taken = self.ticket == ticket && matches!(self.content, Content::Taken);
+        if taken {
             self.content = operation.map_or(Content::Empty, Content::Waiting);
         }
+        taken
     }
 }
 
@@ -123,14 +122,17 @@ impl<'a, T> Running<'a, T> {
 }
 
 impl Running<'_, Signer> {
-    /// The operation has ended, and its signer is kept for the next one.
+    /// The operation has ended; what is left of it serves the next one.
     pub(crate) fn spend(mut self) {
-        let signer = self.operation.take().filter(Signer::is_reusable);
+        let spent = self.operation.take().and_then(Signer::spend);
         let mut operations = self.operations.lock();
-        // Whoever logs out ends the operation, and nothing of the key may stay after that.
-        if (self.at)(&mut operations).is_taken_by(self.ticket) {
-            operations.spent = signer;
+        // Who has logged out meanwhile has ended the operation, and nothing of a private record is to stay.
+        if (self.at)(&mut operations).give_back(None, self.ticket) {
+            operations.spent = spent;
         }
+        drop(operations);
+        // Nothing is left for `drop` to do.
+        std::mem::forget(self);
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Signer {
     origin: Option<Origin>,
 }
 
-/// A mechanism without parameters and a version of a record.
+/// What a signer was made of, apart from the key: a mechanism without parameters, and a version of a record.
 #[derive(Debug)]
 struct Origin {
     mechanism: &'static Mechanism,
@@ -39,10 +39,29 @@ struct Origin {
     record: Arc<Record>,
 }
 
+/// What is left of a signer that has done its work: all but the key.
+#[derive(Debug)]
+pub(crate) struct Spent {
+    plan: Plan,
+    private: bool,
+    origin: Origin,
+}
+
 #[derive(Debug)]
 enum Work {
     Signature { plan: Plan, key: Arc<dyn PrivateKey>, stream: Option<Box<Stream>> },
     Mac(Mac),
+}
+
+impl Origin {
+    fn is(&self, call: &MechanismCall, object: &Object) -> bool {
+        let same_record =
+            matches!(&object.source, Source::Token(record) if Arc::ptr_eq(record, &self.record));
+        same_record
+            && self.handle == object.handle
+            && std::ptr::eq(self.mechanism, call.row)
+            && matches!(call.parameters, Parameters::None)
+    }
 }
 
 impl Signer {
@@ -52,31 +71,16 @@ impl Signer {
         Self::with(slot, call, object)
     }
 
-    /// [`Signer::new`], or the signer that has just done its work if it would be the same: made of the same record at the
-    /// same version, which is still visible, with the same mechanism and no parameters.
-    pub(crate) fn new_or_same(
-        slot: &Slot,
-        call: MechanismCall,
-        key: ObjectHandle,
-        spent: Option<Self>,
-    ) -> Result<Self> {
-        let Some(spent) = spent.filter(|spent| spent.may_be_of(&call, key)) else {
-            return Self::new(slot, call, key);
-        };
+    /// [`Signer::new`], which is less work where it was done before: with the same mechanism and no parameters, for the
+    /// same record at the same version. That it is visible, and still at that version, is found out anew.
+    pub(crate) fn renew(slot: &Slot, call: MechanismCall, key: ObjectHandle, spent: Spent) -> Result<Self> {
         let object = key_use::resolve(slot, key, call.row, KeyUse::Sign)?;
-        if spent.is_of(&object) { Ok(spent) } else { Self::with(slot, call, object) }
-    }
-
-    fn may_be_of(&self, call: &MechanismCall, key: ObjectHandle) -> bool {
-        let same = |origin: &Origin| origin.handle == key && std::ptr::eq(origin.mechanism, call.row);
-        matches!(call.parameters, Parameters::None) && self.origin.as_ref().is_some_and(same)
-    }
-
-    fn is_of(&self, object: &Object) -> bool {
-        match (&self.origin, &object.source) {
-            (Some(origin), Source::Token(record)) => Arc::ptr_eq(&origin.record, record),
-            _ => false,
+        if !spent.origin.is(&call, &object) {
+            return Self::with(slot, call, object);
         }
+        let Spent { plan, private, origin } = spent;
+        let work = Work::Signature { plan, key: object.private_key(slot)?, stream: None };
+        Ok(Self { work, private, context_login: None, origin: Some(origin) })
     }
 
     fn with(slot: &Slot, call: MechanismCall, object: Object) -> Result<Self> {
@@ -101,9 +105,14 @@ impl Signer {
         Ok(Self { work, private: object.is_users(), context_login, origin })
     }
 
-    /// Whether [`Signer::new_or_same`] may use it again.
-    pub(super) fn is_reusable(&self) -> bool {
-        self.origin.is_some() && !self.is_multi_part()
+    /// What [`Signer::renew`] takes, after a message in one part.
+    pub(super) fn spend(self) -> Option<Spent> {
+        match self {
+            Self {
+                work: Work::Signature { plan, stream: None, .. }, private, origin: Some(origin), ..
+            } => Some(Spent { plan, private, origin }),
+            _ => None,
+        }
     }
 
     /// Whether the key is the user's, which a logout takes away.
