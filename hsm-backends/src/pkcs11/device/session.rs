@@ -83,11 +83,7 @@ impl Device {
 
     /// An idle session, or a new one, and the generation that it is of. The device's own answer where it opens none. Call
     /// with [`Work::Making`] marked, or with the library to oneself.
-    pub(super) fn borrow(
-        &self,
-        raw: Raw,
-        slot: ck::CK_SLOT_ID,
-    ) -> Result<(ck::CK_SESSION_HANDLE, u64), Rv> {
+    pub(super) fn borrow(&self, raw: Raw, slot: ck::CK_SLOT_ID) -> Result<(ck::CK_SESSION_HANDLE, u64), Rv> {
         let mut state = self.state();
         let generation = state.sessions.generation();
         let idle = state.sessions.lend();

@@ -58,7 +58,11 @@ impl Device {
     }
 
     /// Waits until a session comes back or some work is done, but not for longer than this.
-    pub(super) fn wait<'a>(&'a self, mut state: MutexGuard<'a, State>, most: Duration) -> MutexGuard<'a, State> {
+    pub(super) fn wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        most: Duration,
+    ) -> MutexGuard<'a, State> {
         state.waiting += 1;
         let mut state = self.changed.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0;
         state.waiting -= 1;

@@ -181,12 +181,7 @@ impl NativeKey {
         let (label, id) = self.names();
         let class = (ck::CKA_CLASS, number(ck::CKO_PRIVATE_KEY));
         let key_type = (ck::CKA_KEY_TYPE, number(key_type(self.public.algorithm())));
-        let named: Template = vec![
-            class.clone(),
-            key_type.clone(),
-            (ck::CKA_LABEL, label),
-            (ck::CKA_ID, id),
-        ];
+        let named: Template = vec![class.clone(), key_type.clone(), (ck::CKA_LABEL, label), (ck::CKA_ID, id)];
         for template in [named, vec![class, key_type]] {
             for handle in session.raw.find(session.handle, &template)? {
                 if self.may_be(session, handle)? && self.proves(session, handle)? {
