@@ -15,11 +15,11 @@ use trellis_tests::{
 use crate::load::{ED25519_KEY, ML_DSA_65, P256_KEY, sign_while};
 
 /// SoftHSM behind the valve of `valve.rs`.
-struct Valve(Library);
+pub(crate) struct Valve(Library);
 
 impl Valve {
     /// Configures the module's slot over it. Call before a thread is made.
-    fn new(place: &Place) -> Self {
+    pub(crate) fn new(place: &Place) -> Self {
         backend::prepare_softhsm(place.directory());
         process::set_variable("TRELLIS_VALVE_LIBRARY", backend::softhsm().as_os_str());
         let path = library::example("valve");
@@ -31,12 +31,12 @@ impl Valve {
         format!("[[slot]]\npath = 'token'\nbackend = 'pkcs11'\nmodule-path = '{}'\n", library.display())
     }
 
-    fn set(&self, name: &str, value: u64) {
+    pub(crate) fn set(&self, name: &str, value: u64) {
         let function: Symbol<extern "C" fn(u64)> = process::symbol(&self.0, name);
         function(value);
     }
 
-    fn ask(&self, name: &str) -> u64 {
+    pub(crate) fn ask(&self, name: &str) -> u64 {
         let function: Symbol<extern "C" fn() -> u64> = process::symbol(&self.0, name);
         function()
     }

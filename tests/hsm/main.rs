@@ -1,5 +1,5 @@
 //! The module over a real HSM that fails: SoftHSM in a process that is killed and started again, behind a library that
-//! runs out of sessions, beside an application that uses it as well; and over a TPM that says nothing. Each test has a process
+//! runs out of sessions or does not return, beside an application that uses it as well; and over a TPM that says nothing. Each test has a process
 //! of its own.
 
 #![expect(clippy::unwrap_used, reason = "the whole program is tests")]
@@ -12,6 +12,7 @@ mod relay;
 mod restart;
 mod served;
 mod silent_tpm;
+mod stuck;
 #[path = "../../hsm-backends/tests/tpm/swtpm.rs"]
 #[expect(dead_code, reason = "it is shared with the tests of the stores")]
 mod swtpm;

@@ -55,7 +55,16 @@ impl Copies {
     pub(super) fn follow(&self, device: &Device) {
         // What the HSM refuses it does without.
         for attributes in &self.created {
-            let _ = device.call(|session| create(session, attributes));
+            let mut begun = false;
+            let _ = device.call(|session| {
+                // A marker is nobody else's, so nothing has it unless this was begun before.
+                let looks = std::mem::replace(&mut begun, true) || !is_marked(attributes);
+                if looks && !find(session, attributes)?.is_empty() {
+                    // The HSM had it, or took it before it went away.
+                    return Ok(());
+                }
+                create(session, attributes)
+            });
         }
         for (before, after) in &self.renamed {
             let names: Template = names(after).split_off(1);
@@ -110,6 +119,15 @@ fn marker(id: RecordId) -> Vec<u8> {
     [&[0x06, arc.len() as u8 + 1, MARKED], &*arc].concat()
 }
 
+/// The record whose copy a data object may be: what [`marker`] has made of its id.
+pub(super) fn marked_id(attributes: &Attributes) -> Option<RecordId> {
+    let own = attributes.bytes(ck::CKA_OBJECT_ID)?;
+    let arc = own.get(3..).filter(|_| is_marked(attributes) && is_copied(attributes))?;
+    let number = arc.iter().fold(0_u128, |number, group| number << 7 | u128::from(group & 0x7F));
+    let id = RecordId(number.to_be_bytes());
+    (marker(id) == own).then_some(id)
+}
+
 /// The first byte of the identifiers below 2.25.
 const MARKED: u8 = 0x69;
 
@@ -154,10 +172,6 @@ fn kinds(attributes: &Attributes) -> Option<&'static [u64]> {
 }
 
 fn create(session: &Session, attributes: &Attributes) -> Result<(), Rv> {
-    if !find(session, attributes)?.is_empty() {
-        // The HSM had it, or took it before it went away.
-        return Ok(());
-    }
     let mut template = class(attributes);
     template.push((ck::CKA_TOKEN, vec![ck::CK_TRUE]));
     template.push((ck::CKA_PRIVATE, vec![u8::from(attributes.flag(ck::CKA_PRIVATE))]));

@@ -184,69 +184,102 @@ pub(super) fn find(
     template: &Attributes,
 ) -> Result<Vec<RecordId>, StoreError> {
     let mut found = sealed.find(template)?;
-    let claims = OnceCell::new();
-    found.extend(foreign.find(template, |attributes| {
-        let claims = match claims.get() {
-            Some(claims) => claims,
-            None => {
-                let read = Claims::read(sealed)?;
-                claims.get_or_init(|| read)
-            }
-        };
-        Ok(claims.has(attributes))
-    })?);
+    let claims =
+        Claims { sealed, keys: OnceCell::new(), certificates: OnceCell::new(), data: OnceCell::new() };
+    found.extend(foreign.find(template, |attributes| claims.has(attributes))?);
     Ok(found)
 }
 
-/// The keys, certificates and data that have records, by which those of the HSM are told that need no other.
+/// The keys, certificates and data that have records, by which those of the HSM are told that need no other. Records are
+/// read when an object of their kind was found.
+struct Claims<'a> {
+    sealed: &'a dyn Objects,
+    keys: OnceCell<Keys>,
+    certificates: OnceCell<Copied>,
+    data: OnceCell<Copied>,
+}
+
+type Copied = HashSet<(u64, Vec<u8>)>;
+
 #[derive(Debug, Default)]
-struct Claims {
-    public_keys: HashSet<Vec<u8>>,
+struct Keys {
+    public: HashSet<Vec<u8>>,
     /// Label and id of keys whose record does not say their public key.
     names: HashSet<(Vec<u8>, Vec<u8>)>,
     /// Label and id of all keys with a secret, for those of the HSM whose public half is gone.
     secret: HashSet<(Vec<u8>, Vec<u8>)>,
-    copied: HashSet<(u64, Vec<u8>)>,
 }
 
-impl Claims {
-    fn read(sealed: &dyn Objects) -> Result<Self, StoreError> {
-        let mut claims = Self::default();
-        for class in [ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY, ck::CKO_CERTIFICATE, ck::CKO_DATA] {
-            for id in sealed.find(&[(ck::CKA_CLASS, Value::Ulong(class))].into_iter().collect())? {
-                let record = match sealed.read(id) {
-                    Err(StoreError::NotFound) => continue,
-                    read => read?,
-                };
-                if let Some(identity) = copies::record_identity(&record) {
-                    claims.copied.insert(identity);
-                    continue;
-                }
-                if record.has_secret {
-                    claims.secret.insert(names(&record.attributes));
-                }
-                match record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
-                    Some(spki) => drop(claims.public_keys.insert(spki.to_vec())),
-                    None if record.has_secret => drop(claims.names.insert(names(&record.attributes))),
-                    None => {}
-                }
-            }
+impl Claims<'_> {
+    fn has(&self, attributes: &Attributes) -> Result<bool, StoreError> {
+        if let Some(id) = copies::marked_id(attributes) {
+            return match self.sealed.read(id) {
+                Ok(record) => Ok(copies::record_identity(&record) == copies::identity(attributes)),
+                Err(StoreError::NotFound) => Ok(false),
+                Err(error) => Err(error),
+            };
         }
-        Ok(claims)
+        let Some(identity) = copies::identity(attributes) else { return self.has_key(attributes) };
+        let copied = if identity.0 == ck::CKO_CERTIFICATE { &self.certificates } else { &self.data };
+        let copied = known(copied, || {
+            let identities = |record: Arc<Record>| copies::record_identity(&record);
+            Ok(self.records(identity.0)?.into_iter().filter_map(identities).collect())
+        })?;
+        Ok(copied.contains(&identity))
     }
 
-    fn has(&self, attributes: &Attributes) -> bool {
-        if let Some(identity) = copies::identity(attributes) {
-            return self.copied.contains(&identity);
-        }
+    fn has_key(&self, attributes: &Attributes) -> Result<bool, StoreError> {
+        let keys = known(&self.keys, || {
+            let mut keys = Keys::default();
+            for class in [ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY] {
+                for record in self.records(class)? {
+                    keys.add(&record);
+                }
+            }
+            Ok(keys)
+        })?;
         let (label, id) = names(attributes);
         // A key in the HSM has a CKA_ID even where its record has none.
         let named = |names: &HashSet<_>| {
             names.contains(&(label.clone(), Vec::new())) || names.contains(&(label.clone(), id.clone()))
         };
-        match attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
-            Some(spki) => self.public_keys.contains(spki) || named(&self.names),
-            None => attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY) && named(&self.secret),
+        Ok(match attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
+            Some(spki) => keys.public.contains(spki) || named(&keys.names),
+            None => attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY) && named(&keys.secret),
+        })
+    }
+
+    fn records(&self, class: u64) -> Result<Vec<Arc<Record>>, StoreError> {
+        let mut records = Vec::new();
+        for id in self.sealed.find(&[(ck::CKA_CLASS, Value::Ulong(class))].into_iter().collect())? {
+            match self.sealed.read(id) {
+                Err(StoreError::NotFound) => {}
+                read => records.push(read?),
+            }
+        }
+        Ok(records)
+    }
+}
+
+impl Keys {
+    fn add(&mut self, record: &Record) {
+        if record.has_secret {
+            self.secret.insert(names(&record.attributes));
+        }
+        match record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
+            Some(spki) => drop(self.public.insert(spki.to_vec())),
+            None if record.has_secret => drop(self.names.insert(names(&record.attributes))),
+            None => {}
+        }
+    }
+}
+
+fn known<T>(cell: &OnceCell<T>, read: impl FnOnce() -> Result<T, StoreError>) -> Result<&T, StoreError> {
+    match cell.get() {
+        Some(known) => Ok(known),
+        None => {
+            let read = read()?;
+            Ok(cell.get_or_init(|| read))
         }
     }
 }

@@ -6,6 +6,7 @@
 mod fixture;
 mod neighbours;
 mod objects;
+mod search;
 
 use fixture::SoftHsm;
 

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Somebody else at the same HSM.
-fn elsewhere(hsm: &SoftHsm) -> (Pkcs11, Session) {
+pub(super) fn elsewhere(hsm: &SoftHsm) -> (Pkcs11, Session) {
     let library = Pkcs11::new(hsm.library("token")).unwrap();
     let slot = library.get_slots_with_initialized_token().unwrap()[0];
     let session = library.open_rw_session(slot).unwrap();

@@ -47,7 +47,7 @@ pub(super) struct Lines {
     /// made in the HSM; all that it can make when absent, none when empty. Other keys are sealed under the HSM's key.
     pub(super) pass_through: Option<Vec<MechanismName>>,
     /// `data-in-hsm = true`: data objects are in the HSM as well, where its own tools find them; false when absent, since
-    /// HSMs have little room, and some take long to look through many.
+    /// HSMs have little room, and some take long to make each.
     pub(super) data_in_hsm: Option<bool>,
     /// `tcti = "device:/dev/tpmrm0"` (the default), `"tabrmd"` or `"swtpm:host=127.0.0.1,port=2321"`: the way to the TPM
     /// of a slot with `tpm`.

@@ -95,7 +95,7 @@ impl Device {
     }
 
     /// C_Login as the user, once: where its answer is lost, the PIN may have been counted as wrong. Call with
-    /// [`Device::logins`]' turn.
+    /// the turn of [`Device::logins`].
     pub(in crate::pkcs11) fn log_in(&self, pin: &Pin) -> Result<LoggedIn, Failure> {
         self.state().login.take_if(|login| login.refused);
         self.call_once(|session| {
@@ -121,7 +121,7 @@ impl Device {
     }
 
     /// Has the HSM judge a PIN although a vault of ours is logged in: it steps aside for that long. An application's own
-    /// login cannot. Call with [`Device::logins`]' turn.
+    /// login cannot. Call with the turn of [`Device::logins`].
     pub(in crate::pkcs11) fn judge_again(&self, pin: &Pin) -> Result<(), Failure> {
         self.call(Session::check_login)?;
         self.alone(|| {
@@ -194,7 +194,7 @@ impl Device {
         }
     }
 
-    /// Takes the login over for one more vault. Call with [`Device::logins`]' turn, after [`Device::log_in`].
+    /// Takes the login over for one more vault. Call with the turn of [`Device::logins`], after [`Device::log_in`].
     pub(in crate::pkcs11) fn hold(&self, pin: &Pin, how: LoggedIn) -> u64 {
         let mut state = self.state();
         state.last_login += 1;
@@ -256,7 +256,7 @@ impl Device {
 
     /// Runs `f` in a session of the security officer, who is logged in for as long as that takes. A user's login of
     /// ours steps aside meanwhile; an application's own cannot: [`ck::CKR_USER_ANOTHER_ALREADY_LOGGED_IN`]. Call with
-    /// [`Device::logins`]' turn.
+    /// the turn of [`Device::logins`].
     pub(in crate::pkcs11) fn as_officer<T>(
         &self,
         pin: &Pin,
@@ -299,12 +299,12 @@ impl Device {
         })
     }
 
-    /// C_InitPIN by the security officer. A user's login goes on with the new PIN. Call with [`Device::logins`]' turn.
+    /// C_InitPIN by the security officer. A user's login goes on with the new PIN. Call with the turn of [`Device::logins`].
     pub(in crate::pkcs11) fn set_user_pin(&self, so_pin: &Pin, new: &Pin) -> Result<(), Failure> {
         self.as_officer_then(so_pin, |raw, session| raw.init_pin(session, new.expose()), Some(new))
     }
 
-    /// C_SetPIN by whose PIN it is. Call with [`Device::logins`]' turn, and for the user after [`Device::log_in`].
+    /// C_SetPIN by whose PIN it is. Call with the turn of [`Device::logins`], and for the user after [`Device::log_in`].
     pub(in crate::pkcs11) fn change_pin(&self, role: Role, old: &Pin, new: &Pin) -> Result<(), Failure> {
         match role {
             Role::SecurityOfficer => {

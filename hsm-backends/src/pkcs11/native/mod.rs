@@ -19,10 +19,10 @@ use super::{
     raw::{Mechanism, Rv, Template},
 };
 use crate::{DeviceKey, KeySpec, Place, PrivateKey, SecretPart, StoreError};
-use public::{generation, key_type};
+use public::generation;
 use way::Way;
 
-pub(super) use public::{mechanisms, public_of, read_number};
+pub(super) use public::{key_type, mechanisms, public_of, read_number};
 
 /// CKA_LABEL of a key pair between its generation and the commit of its objects.
 pub(super) const UNFINISHED: &[u8] = b"Trellis: not finished";

@@ -52,7 +52,7 @@ pub(in crate::pkcs11) fn mechanisms(spec: &KeySpec) -> Option<(u64, u64)> {
 }
 
 /// CKK_* of an algorithm.
-pub(super) fn key_type(algorithm: Algorithm) -> u64 {
+pub(in crate::pkcs11) fn key_type(algorithm: Algorithm) -> u64 {
     match algorithm {
         Algorithm::MlDsa(_) => ck::CKK_ML_DSA,
         Algorithm::Ed25519 => ck::CKK_EC_EDWARDS,
