@@ -3,7 +3,10 @@
 mod deterministic;
 mod engine;
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use self::engine::{AwsLc, Engine};
 use crate::{Error, SecretBytes, digest::Hash, keccak::Sponge, random};
@@ -248,13 +251,14 @@ impl PrivateKey {
     }
 }
 
-/// A public key, expanded and ready to verify.
-#[derive(Debug)]
+/// A public key, expanded and ready to verify. Clones share it.
+#[derive(Debug, Clone)]
 pub struct PublicKey {
     set: ParameterSet,
-    encoded: Box<[u8]>,
-    tr: [u8; 64],
-    prepared: <AwsLc as Engine>::PreparedPublic,
+    encoded: Arc<[u8]>,
+    /// Computed at the first use: a key that is only stored needs none.
+    tr: OnceLock<[u8; 64]>,
+    prepared: Arc<<AwsLc as Engine>::PreparedPublic>,
 }
 
 impl PublicKey {
@@ -263,11 +267,8 @@ impl PublicKey {
         if bytes.len() != set.public_key_len() {
             return Err(Error::KeyInvalid);
         }
-        let mut tr = [0; 64];
-        let mut hash = Sponge::shake(256);
-        hash.update(bytes);
-        hash.finish(&mut tr);
-        Ok(Self { set, encoded: bytes.into(), tr, prepared: AwsLc::prepare_public(set, bytes)? })
+        let prepared = Arc::new(AwsLc::prepare_public(set, bytes)?);
+        Ok(Self { set, encoded: bytes.into(), tr: OnceLock::new(), prepared })
     }
 
     /// The parameter set.
@@ -282,12 +283,18 @@ impl PublicKey {
 
     /// tr, the 64-byte hash of the public key.
     pub fn tr(&self) -> &[u8; 64] {
-        &self.tr
+        self.tr.get_or_init(|| {
+            let mut tr = [0; 64];
+            let mut hash = Sponge::shake(256);
+            hash.update(&self.encoded);
+            hash.finish(&mut tr);
+            tr
+        })
     }
 
     /// Verifies (Algorithms 3 and 5).
     pub fn verify(&self, input: Input<'_>, signature: &[u8]) -> Result<(), Error> {
-        let mu = input.mu(&self.tr)?;
+        let mu = input.mu(self.tr())?;
         if signature.len() != self.set.signature_len() {
             return Err(Error::SignatureLength);
         }

@@ -28,30 +28,37 @@ pub(crate) fn created(session: &Session, templates: &[Vec<RawAttribute<'_>>]) ->
     let mut objects = Vec::with_capacity(templates.len());
     let mut before = None;
     for (number, template) in templates.iter().enumerate() {
-        let object = one(session, template, before.take()).inspect_err(|_| reason::template(number))?;
-        before = private_half(&object);
+        let made = one(session, template, before.take());
+        let (object, key) = made.inspect_err(|_| reason::template(number))?;
         objects.push(object);
+        before = key;
     }
     Ok(objects)
 }
 
-/// The key type and the key of an object that a public half may follow.
-type Before = (PairType, NewSecret);
+/// Key type and public key of a private key, whose public half may follow.
+type Before = (PairType, PublicKey);
 
-fn one(session: &Session, template: &Template<'_>, before: Option<Before>) -> Result<NewObject> {
-    let Some((pair, NewSecret::Private(key))) = before else { return new::created(session, template) };
-    let follows = ObjectKind::named_by(template) == Ok(ObjectKind::Public(pair));
-    if !follows || template.iter().any(|attribute| MATERIAL.contains(&attribute.kind)) {
-        return new::created(session, template);
+fn one(
+    session: &Session,
+    template: &Template<'_>,
+    before: Option<Before>,
+) -> Result<(NewObject, Option<Before>)> {
+    if let Some((pair, key)) = before
+        && ObjectKind::named_by(template) == Ok(ObjectKind::Public(pair))
+        && !template.iter().any(|attribute| MATERIAL.contains(&attribute.kind))
+    {
+        return Ok((public_half(session, template, pair, &key)?, None));
     }
-    public_half(session, template, pair, &key.public_key()?)
-}
-
-fn private_half(object: &NewObject) -> Option<Before> {
-    match (ObjectKind::of(&object.attributes)?, &object.secret) {
-        (ObjectKind::Private(pair), Some(secret)) => Some((pair, secret.clone())),
+    let mut object = new::created(session, template)?;
+    let key = match (ObjectKind::of(&object.attributes), &object.secret) {
+        (Some(ObjectKind::Private(pair)), Some(NewSecret::Private(key))) => Some((pair, key.public_key()?)),
         _ => None,
+    };
+    if object.attributes.flag(ck::CKA_TOKEN) {
+        object.secret = object.secret.map(NewSecret::packed).transpose()?;
     }
+    Ok((object, key))
 }
 
 /// The template may give the domain parameters; if it does, they must be the key's.
