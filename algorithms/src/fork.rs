@@ -4,18 +4,20 @@
 //! Until it is over, calls of other threads wait; those in progress are waited for, which for the generation of an
 //! RSA key can take seconds.
 
-use crate::{engine::aws_lc::gate, memory};
+use crate::{engine::aws_lc::gate, memory, ml_dsa::deterministic};
 
 /// Before fork(2).
 pub fn prepare() {
     gate::shut();
-    // After the gates: who is inside may need memory before it can leave.
+    deterministic::fork_prepare();
+    // Last: who is inside, or at the list of expanded keys, may need memory before it can leave.
     memory::fork_prepare();
 }
 
 /// After fork(2), in the parent.
 pub fn parent() {
     memory::fork_parent();
+    deterministic::fork_over();
     gate::open();
 }
 
@@ -23,5 +25,6 @@ pub fn parent() {
 /// executes another program pays nothing.
 pub fn child() {
     memory::fork_child();
+    deterministic::fork_over();
     gate::open();
 }

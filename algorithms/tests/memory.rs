@@ -167,6 +167,95 @@ fn freed_memory_is_wiped() {
     assert_eq!(places_of(&masked), [] as [&str; 0]);
 }
 
+/// 32 bytes from the middle of what `fips204` makes of a seed, with the mask over them; made in a child process, so that
+/// nothing of it stays in this one.
+fn part_of_expanded(seed: &[u8; 32]) -> Vec<u8> {
+    use fips204::{ml_dsa_44, traits::KeyGen};
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let child = in_child(|| {
+        let (_, key) = ml_dsa_44::KG::keygen_from_seed(seed);
+        // SAFETY: the key is plain numbers, of which the first polynomial is longer than this.
+        let part = unsafe { std::slice::from_raw_parts((&raw const key).cast::<u8>().add(1000), 32) };
+        let masked: Vec<u8> = part.iter().map(|byte| byte ^ 0x5a).collect();
+        std::io::Write::write_all(&mut &writer, &masked).is_ok()
+    });
+    assert!(child);
+    let mut masked = vec![0; 32];
+    std::io::Read::read_exact(&mut reader, &mut masked).unwrap();
+    masked
+}
+
+/// Key memory in use, in KiB. Threads of other tests that end meanwhile free what AWS-LC had for them, less than 1 KiB each.
+fn used_kib() -> i64 {
+    i64::try_from(memory::status().used_bytes / 1024).unwrap()
+}
+
+#[test]
+fn expanded_keys_have_a_bound_and_are_wiped_when_others_need_the_room() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let message = Input::Message { context: &[], message: b"m" };
+    let seed = random::secret(32).unwrap();
+    let part = part_of_expanded(seed.expose().try_into().unwrap());
+
+    let key = ml_dsa::PrivateKey::from_seed(ParameterSet::MlDsa44, &seed).unwrap();
+    let start = used_kib();
+    assert_eq!(places_of(&part), [] as [&str; 0]);
+    key.sign(message, Hedging::Deterministic).unwrap();
+    assert_eq!(places_of(&part), ["protected"]);
+    // 12 polynomials, once for all signatures.
+    let expanded = used_kib() - start;
+    assert!((9..=13).contains(&expanded), "{expanded}");
+    key.sign(message, Hedging::Deterministic).unwrap();
+    assert!((9..=13).contains(&(used_kib() - start)), "{}", used_kib() - start);
+
+    let others: Vec<_> =
+        (0..100).map(|_| ml_dsa::PrivateKey::generate(ParameterSet::MlDsa44).unwrap()).collect();
+    let start = used_kib();
+    for other in &others {
+        other.sign(message, Hedging::Deterministic).unwrap();
+    }
+    assert_eq!(places_of(&part), [] as [&str; 0]);
+    // 32 at any time, of which one was there before.
+    let expanded = used_kib() - start;
+    assert!((31 * 11..=31 * 13).contains(&expanded), "{expanded}");
+    let all = used_kib();
+    drop((key, others, seed));
+    assert!(all - used_kib() > 32 * 12, "they go with their keys");
+}
+
+/// What one opened key takes of key memory: private, public, expanded for messages, expanded for mu (whose matrix, which is
+/// public, is elsewhere). docs/decisions/0015-ml-dsa-engines.md has the figures.
+#[test]
+fn the_memory_that_a_key_takes() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let message = Input::Message { context: &[], message: b"m" };
+    for (set, bounds) in [
+        (ParameterSet::MlDsa44, [4_600, 1_500, 12_500, 24_900]),
+        (ParameterSet::MlDsa65, [6_700, 2_100, 17_600, 35_100]),
+        (ParameterSet::MlDsa87, [8_200, 2_800, 23_800, 47_400]),
+    ] {
+        let seed = random::secret(32).unwrap();
+        let mut last = memory::status().used_bytes;
+        let mut more = || {
+            let used = memory::status().used_bytes;
+            let more = used.saturating_sub(last);
+            last = used;
+            more
+        };
+        let key = ml_dsa::PrivateKey::from_seed(set, &seed).unwrap();
+        key.sign(message, Hedging::Hedged).unwrap();
+        let mut taken = vec![more()];
+        let other = ml_dsa::PublicKey::from_bytes(set, key.public_key().as_bytes()).unwrap();
+        taken.push(more());
+        for input in [message, Input::Mu(&[1; 64])] {
+            key.sign(input, Hedging::Deterministic).unwrap();
+            taken.push(more());
+        }
+        assert!(taken.iter().zip(bounds).all(|(&taken, bound)| taken < bound), "{set:?} {taken:?}");
+        drop(other);
+    }
+}
+
 #[test]
 fn children_of_a_busy_process_have_memory_and_lock_it_again() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,6 +269,7 @@ fn children_of_a_busy_process_have_memory_and_lock_it_again() {
                 while !stop.load(Relaxed) {
                     let lattice = ml_dsa::PrivateKey::generate(ParameterSet::MlDsa44).unwrap();
                     lattice.sign(Input::Mu(&[1; 64]), Hedging::Hedged).unwrap();
+                    lattice.sign(Input::Mu(&[1; 64]), Hedging::Deterministic).unwrap();
                     drop(SecretBytes::new(&[1; 100]));
                     key.sign(ed25519::Input::Pure(b"m")).unwrap();
                 }
@@ -191,6 +281,7 @@ fn children_of_a_busy_process_have_memory_and_lock_it_again() {
                 let lattice = ml_dsa::PrivateKey::generate(ParameterSet::MlDsa44).unwrap();
                 let signature = lattice.sign(Input::Mu(&[1; 64]), Hedging::Hedged).unwrap();
                 let verified = lattice.public_key().verify(Input::Mu(&[1; 64]), &signature);
+                lattice.sign(Input::Mu(&[1; 64]), Hedging::Deterministic).unwrap();
                 let (status, now) = (memory::status(), locked_kib());
                 let whole = before == 0
                     && verified.is_ok()

@@ -3,20 +3,32 @@
 //! All contenders take turns in one process, a few milliseconds each, so that what slows the machine slows them all
 //! and the ratios hold. Every row gives the median of the turns and half the distance between the quartiles.
 
+mod algorithm;
+mod bound;
 mod contender;
 mod devices;
+mod home;
 mod measure;
 mod raw;
 mod report;
+mod row;
 mod rows;
-mod startup;
-mod stores;
-mod threads;
+mod sqlite;
+mod worker;
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
+use bound::{Check, Verdict};
 use clap::Parser;
-use contender::{Contender, Kind, Part};
+use contender::{Contender, Kind};
+use home::{Home, Part};
+use measure::{Result, Turns};
+use row::{Plan, Row};
+use rows::stores;
 
 /// Measures PKCS#11 modules beside each other and beside the bare algorithm.
 #[derive(Debug, Parser)]
@@ -36,18 +48,30 @@ struct Arguments {
     /// Milliseconds in a turn.
     #[arg(long, default_value_t = 20)]
     turn_ms: u64,
-    /// Token objects among which one is looked up.
-    #[arg(long, default_value_t = 10_000)]
-    objects: usize,
-    /// Only the rows whose headings contain this.
+    /// Token objects among which one is looked up; each count is a group of rows.
+    #[arg(long, value_delimiter = ',', default_value = "100,10000,100000")]
+    objects: Vec<usize>,
+    /// How long another module is filled with objects; what it has then is what it is measured with.
+    #[arg(long, default_value_t = 15)]
+    fill_seconds: u64,
+    /// Only the rows whose headings contain this, with the group's name and a colon before it.
     #[arg(long, default_value = "")]
     only: String,
     /// Exit with 1 when a bound of the project is missed.
     #[arg(long, value_enum)]
-    check: Option<report::Check>,
-    /// Print the nanoseconds of two C_Initialize of this module, and nothing else.
-    #[arg(long = startup::OPTION.trim_start_matches('-'), hide = true)]
-    initialize: Option<PathBuf>,
+    check: Option<Check>,
+    /// Write benchmarks.md and benchmarks.svg into this folder.
+    #[arg(long)]
+    document: Option<PathBuf>,
+    /// Serve as the other process of a row.
+    #[arg(long = worker::OPTION.trim_start_matches('-'), hide = true)]
+    serve: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn modules(&self) -> [(Kind, &Path); 3] {
+        [(Kind::Trellis, &self.trellis), (Kind::SoftHsm, &self.softhsm), (Kind::Kryoptic, &self.kryoptic)]
+    }
 }
 
 fn main() -> ExitCode {
@@ -63,47 +87,105 @@ fn main() -> ExitCode {
 }
 
 /// Whether every bound held, or none was asked for.
-fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
-    if let Some(module) = &arguments.initialize {
-        startup::print(module)?;
+fn run(arguments: &Arguments) -> Result<bool> {
+    if let Some(module) = &arguments.serve {
+        worker::serve(module)?;
         return Ok(true);
     }
-    // The modules read their configuration from the environment, so it is set before this process loads one.
-    let Some(part) = Part::own() else {
-        let devices = devices::Devices::start();
-        let stores = stores::all(&arguments.softhsm, &devices);
-        let mut good = true;
-        for part in Part::ALL {
-            good &= contender::in_prepared_home(part, &stores)?;
-        }
-        return Ok(good);
+    // The modules read their configuration from the environment, so it is set before a process loads one.
+    if let Some(part) = Part::own() {
+        measure_part(arguments, part)?;
+        return Ok(true);
+    }
+    let rows = measure_all(arguments)?;
+    report::print(&rows);
+    if let Some(folder) = &arguments.document {
+        let turns = Turns::new(arguments.turns, arguments.turn_ms);
+        report::write(folder, &rows, &home::describe()?, turns)?;
+    }
+    let missed = |check| {
+        let bounds = rows.iter().flat_map(|row| row.bounds.iter().map(move |bound| (row, bound)));
+        bounds.filter(|(row, bound)| bound.verdict(row, check) == Verdict::Missed).count()
     };
-    let turns = measure::Turns { count: arguments.turns, millis: arguments.turn_ms };
-    let table = match part {
-        Part::Modules => modules(arguments, turns)?,
-        Part::Stores => {
-            let stores = stores::configured(&arguments.softhsm);
-            stores::measure_all(&arguments.trellis, &stores, turns, &arguments.only)?
-        }
-    };
-    report::print(&table);
-    Ok(arguments.check.is_none_or(|check| report::bounds_hold(&table, check)))
+    Ok(arguments.check.is_none_or(|check| missed(check) == 0))
 }
 
-fn modules(arguments: &Arguments, turns: measure::Turns) -> Result<Vec<rows::Row>, Box<dyn Error>> {
+/// Every part in a process of its own.
+fn measure_all(arguments: &Arguments) -> Result<Vec<Row>> {
+    let wanted = |plans: &[Plan]| plans.iter().any(|plan| plan.is_wanted(&arguments.only));
+    let mut rows = Vec::new();
+    if wanted(&rows::of_modules()) {
+        rows.extend(home::measure(Part::Modules, &[])?);
+    }
+    for count in &arguments.objects {
+        if wanted(&rows::of_objects(*count)) {
+            rows.extend(home::measure(Part::Objects(*count), &[])?);
+        }
+    }
+    if stores::are_wanted(&arguments.only) {
+        let devices = devices::Devices::start();
+        let stores = stores::all(&arguments.softhsm, &devices);
+        rows.extend(home::measure(Part::Stores, &stores)?);
+    }
+    let place = |row: &Row| rows::group::ALL.iter().position(|group| *group == row.group);
+    rows.sort_by_key(place);
+    Ok(rows)
+}
+
+/// What a process that [`measure_all`] has started does.
+fn measure_part(arguments: &Arguments, part: Part) -> Result<()> {
+    let home = Home::own()?;
+    let turns = Turns::new(arguments.turns, arguments.turn_ms);
+    let rows = match part {
+        Part::Fill(objects) => return fill(arguments, objects, &home),
+        Part::Describe => return home.hand_over(&report::describe(&arguments.modules())?),
+        Part::Modules => {
+            rows::measure(rows::of_modules(), &arguments.only, contenders(arguments, &home)?, turns)?
+        }
+        Part::Objects(count) => {
+            let contenders = contenders(arguments, &home)?;
+            rows::measure(rows::of_objects(count), &arguments.only, contenders, turns)?
+        }
+        Part::Stores => {
+            let stores = stores::configured(&arguments.softhsm);
+            stores::measure(&arguments.trellis, &stores, turns, &arguments.only)?
+        }
+    };
+    home.hand_over(&rows)
+}
+
+/// Those that are here, with the objects that [`fill`] has put into them.
+fn contenders(arguments: &Arguments, home: &Home) -> Result<Vec<Contender>> {
     let mut contenders = Vec::new();
-    for (kind, path) in [
-        (Kind::Trellis, &arguments.trellis),
-        (Kind::SoftHsm, &arguments.softhsm),
-        (Kind::Kryoptic, &arguments.kryoptic),
-    ] {
+    for (kind, path) in arguments.modules() {
         if path.exists() {
-            contenders.push(Contender::load(kind, path, arguments.objects)?);
+            contenders.push(Contender::load(kind, path, home.count(kind))?);
         } else if kind == Kind::Trellis {
             return Err(format!("{} is not there: run `make build` first", path.display()).into());
         } else {
             println!("{} is not installed ({}): not measured", kind.name(), path.display());
         }
     }
-    rows::measure_all(contenders, turns, &arguments.only)
+    Ok(contenders)
+}
+
+/// Puts as many objects into every token; where that takes others too long, what they have got by then.
+fn fill(arguments: &Arguments, objects: usize, home: &Home) -> Result<()> {
+    for mut contender in contenders(arguments, home)? {
+        let end = Instant::now() + Duration::from_secs(arguments.fill_seconds);
+        while contender.objects < objects && (contender.kind == Kind::Trellis || Instant::now() < end) {
+            contender.session.create_object(&Contender::secret_key(contender.objects, true))?;
+            contender.objects += 1;
+        }
+        if contender.objects < objects {
+            println!(
+                "{}: {} objects where {objects} were asked for",
+                contender.kind.name(),
+                contender.objects
+            );
+        }
+        home.set_count(&contender)?;
+        contender.finalize()?;
+    }
+    Ok(())
 }

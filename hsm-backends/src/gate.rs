@@ -20,6 +20,8 @@ struct State<T> {
     inside: usize,
     /// Forks under way: two threads may fork at the same time.
     forks: u32,
+    /// One of them does not wait for who is inside.
+    unawaited: bool,
 }
 
 /// A gate, and things of one kind behind it.
@@ -31,7 +33,7 @@ pub(crate) struct Gate<T> {
 
 impl<T> Default for Gate<T> {
     fn default() -> Self {
-        let state = State { idle: Vec::new(), inside: 0, forks: 0 };
+        let state = State { idle: Vec::new(), inside: 0, forks: 0, unawaited: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 }
@@ -54,22 +56,27 @@ impl<T> Gate<T> {
 
     /// Shuts the gate, waits until nobody is inside, and drops what is kept. Calls that outlast [`FORK_TIMEOUT`] are
     /// not waited for: a fork that never returns would be worse than a child that inherits descriptors it does not
-    /// use.
-    pub(crate) fn shut(&self) {
+    /// use. False where there are such calls.
+    pub(crate) fn shut(&self) -> bool {
         let start = Instant::now();
         let mut state = self.state();
         state.forks += 1;
         while state.inside > 0 {
-            let Some(left) = FORK_TIMEOUT.checked_sub(start.elapsed()) else { break };
+            let Some(left) = FORK_TIMEOUT.checked_sub(start.elapsed()) else {
+                state.unawaited = true;
+                break;
+            };
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.idle.clear();
+        state.inside == 0
     }
 
     /// Opens the gate again.
     pub(crate) fn reopen(&self) {
         let mut state = self.state();
         state.forks = state.forks.saturating_sub(1);
+        state.unawaited &= state.forks > 0;
         drop(state);
         self.changed.notify_all();
     }
@@ -86,6 +93,29 @@ pub(crate) struct Inside<'a, T> {
     gate: &'a Gate<T>,
     /// What the call has, and leaves behind if it is still there.
     pub(crate) held: Option<T>,
+}
+
+impl<T> Inside<'_, T> {
+    /// Leaves behind what the call has, and stays inside: what comes may take for ever, and a fork that does not wait for
+    /// it must not find that here.
+    pub(crate) fn lay_down(&mut self) {
+        let held = self.held.take();
+        let mut state = self.gate.state();
+        if state.forks == 0 && state.idle.len() < MAX_IDLE {
+            state.idle.extend(held);
+        } else {
+            drop(state);
+        }
+    }
+
+    /// Goes on, with what is kept if there is something; waits for a fork that has not waited for this call.
+    pub(crate) fn take_up(&mut self) {
+        let mut state = self.gate.state();
+        while state.forks > 0 && state.unawaited {
+            state = self.gate.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.held = state.idle.pop();
+    }
 }
 
 impl<T> Drop for Inside<'_, T> {

@@ -19,6 +19,7 @@ mod record;
 mod sealed;
 pub mod tpm;
 mod traits;
+mod turns;
 
 pub use attributes::{AttributeType, Attributes, Value};
 pub use encoding::{MAX_LEN as MAX_ATTRIBUTES_LEN, Malformed};
@@ -26,4 +27,7 @@ pub use error::StoreError;
 pub use keys::{Birth, DeviceKey, KeySpec, NewSecret, Place, PrivateKey, SealedBy, SecretKey, SecretPart};
 pub use pin::{PIN_LEN, Pin};
 pub use record::{Change, Record, RecordId};
-pub use traits::{Admin, Admission, Description, KeyStore, Objects, PinState, ReportGroup, Role, Vault};
+pub use traits::{
+    Admin, Admission, Description, KeyStore, Objects, OpenKey, PinState, ReportGroup, Role, Vault,
+};
+pub use turns::{Turn, Turns};

@@ -55,9 +55,17 @@ pub trait Objects: Debug + Send + Sync {
     /// One record, as last committed by any process; [`StoreError::NotFound`] when it is gone or not visible.
     fn read(&self, id: RecordId) -> Result<Arc<Record>, StoreError>;
 
+    /// [`Objects::read`], and the record's private key where it is open already: a signature then needs one look.
+    fn read_with_open_key(&self, id: RecordId) -> Result<(Arc<Record>, OpenKey), StoreError> {
+        Ok((self.read(id)?, None))
+    }
+
     /// Makes all changes or none. When it returns `Ok` they are on the medium and survive a power failure.
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
 }
+
+/// A private key that somebody has opened before.
+pub type OpenKey = Option<Arc<dyn PrivateKey>>;
 
 /// What C_OpenSession has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! Why a function of this thread failed. A code of the standard cannot say which folder is open to others or which line
 //! of a file is wrong; T_Status of the vendor interface can, to whoever asks after the failure.
 
-use std::{cell::RefCell, path::Path};
+use std::{
+    cell::{Cell, RefCell},
+    path::Path,
+};
 
 use hsm_backends::StoreError;
 use serde_json::{Value, json};
@@ -33,6 +36,8 @@ enum Reason {
 }
 
 thread_local! {
+    /// Whether the call in progress has noted anything. Apart, because this one needs no destructor and costs little.
+    static NOTED: Cell<bool> = const { Cell::new(false) };
     /// Of the call in progress.
     static REASON: RefCell<Option<Reason>> = const { RefCell::new(None) };
     /// Of the last call that failed.
@@ -80,7 +85,16 @@ pub(crate) fn at(place: Place<'_>) {
 }
 
 /// At the end of a call: what it noted is kept if it failed, and forgotten if it did not.
+#[inline]
 pub(crate) fn settle(function: &str, outcome: Result<(), Error>) {
+    if outcome.is_err() || NOTED.get() {
+        settle_noted(function, outcome);
+    }
+}
+
+#[cold]
+fn settle_noted(function: &str, outcome: Result<(), Error>) {
+    NOTED.set(false);
     let reason = with(&REASON, Option::take).flatten();
     let Err(error) = outcome else { return };
     let failure = reason.map(|reason| {
@@ -201,6 +215,7 @@ fn split(text: &str) -> (&str, Option<&str>) {
 }
 
 fn set(reason: Option<Reason>) {
+    NOTED.set(true);
     with(&REASON, |place| *place = reason);
 }
 

@@ -61,24 +61,26 @@ impl Sessions {
 
     /// Closes a session. Its objects die with it, and the slot's last session logs out.
     pub fn close(&self, handle: SessionHandle) -> Result<()> {
-        let _change = self.change.lock();
+        let change = self.change.lock();
         let session = self.map(handle).write().remove(&handle).ok_or(Error::SessionHandleInvalid)?;
         let slot = &session.slot;
         slot.objects.remove_session_objects(of_session(handle));
-        if self.all_of(slot.id).is_empty() {
-            slot.log_out();
-        }
+        let vault = if self.all_of(slot.id).is_empty() { slot.login.replace(None) } else { None };
+        drop(change);
+        slot.close(vault);
         Ok(())
     }
 
     /// Closes the sessions of one slot, which logs out.
     pub fn close_all(&self, slot: &Slot) {
-        let _change = self.change.lock();
+        let change = self.change.lock();
         for map in &self.open {
             map.0.write().retain(|_, session| session.slot.id != slot.id);
         }
         slot.objects.remove_session_objects(|_| true);
-        slot.log_out();
+        let vault = slot.login.replace(None);
+        drop(change);
+        slot.close(vault);
     }
 
     /// The sessions of one slot.

@@ -1,17 +1,21 @@
 //! A slot: a key store, who is logged in to it in this process, and the handles of its objects.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use cryptoki_sys::CKA_PRIVATE;
-use hsm_backends::{Attributes, KeyStore, Objects, Role, Vault};
+use hsm_backends::{Attributes, KeyStore, Objects, Role, Turn, Turns, Vault};
 
 use crate::{
     error::{Error, Result},
     handle::SlotId,
+    log,
     object::ObjectTable,
     pin_source::PinSource,
-    sync::{Held, Mutex, ReadMostly},
+    sync::{Held, ReadMostly},
 };
+
+/// How long a PIN waits for another: as long as a store waits for its lock, and longer than for its device.
+const LONGEST_PIN_WORK: Duration = Duration::from_secs(30);
 
 /// One slot with its token.
 #[derive(Debug)]
@@ -24,9 +28,9 @@ pub struct Slot {
     pub description: String,
     /// The vault of this process's login, if there is one.
     pub login: ReadMostly<Arc<dyn Vault>>,
-    /// Held by what judges or changes a PIN, so that these happen one after the other. Nothing else waits for it:
+    /// What judges or changes a PIN, so that these happen one after the other. Nothing else waits for it:
     /// other sessions go on signing while a PIN is being stretched.
-    pub(crate) pin_work: Mutex<()>,
+    pin_work: Turns,
     /// Handles of token and session objects.
     pub objects: ObjectTable,
     /// Where the user's PIN is for whoever logs in without one.
@@ -41,7 +45,7 @@ impl Slot {
             store,
             description,
             login: ReadMostly::default(),
-            pin_work: Mutex::default(),
+            pin_work: Turns::default(),
             objects: ObjectTable::default(),
             pin_source: None,
         }
@@ -50,6 +54,19 @@ impl Slot {
     /// The same with a source of the user's PIN.
     pub fn with_pin_source(self, pin_source: Option<PinSource>) -> Self {
         Self { pin_source, ..self }
+    }
+
+    /// The turn of whoever judges or changes a PIN. CKR_DEVICE_ERROR where another thread's does not end: its device
+    /// does not answer.
+    pub(crate) fn pin_work(&self) -> Result<Turn<'_>> {
+        self.pin_work.take(LONGEST_PIN_WORK).ok_or_else(|| {
+            log::warn(format_args!(
+                "slot {}: another thread has been giving the token a PIN for {} s; see to the token's device",
+                self.id.0,
+                LONGEST_PIN_WORK.as_secs()
+            ));
+            Error::DeviceError
+        })
     }
 
     /// The open vault, whoever's it is.
@@ -76,11 +93,17 @@ impl Slot {
     }
 
     /// Closes the vault. Private session objects are destroyed, and the handles of private token objects are invalid
-    /// for good (PKCS#11 v3.2, C_Logout). Where the store cannot say which objects are public, all handles go.
+    /// for good (PKCS#11 v3.2, C_Logout). Where the store cannot say which objects are public, all handles go. The store's
+    /// device is asked, so this is called without a lock.
     pub(crate) fn log_out(&self) {
-        if self.login.replace(None).is_none() {
-            return;
-        }
+        let vault = self.login.replace(None);
+        self.close(vault);
+    }
+
+    /// The second half of [`Slot::log_out`]: nobody is logged in any more, and `vault` is what was open.
+    pub(crate) fn close(&self, vault: Option<Held<Arc<dyn Vault>>>) {
+        let Some(vault) = vault else { return };
+        drop(vault);
         self.objects.remove_session_objects(|object| object.attributes.read().flag(CKA_PRIVATE));
         let public: HashSet<_> =
             self.store.public().find(&Attributes::new()).unwrap_or_default().into_iter().collect();

@@ -1,6 +1,7 @@
 //! A PKCS#11 library that is SoftHSM (or the one that TRELLIS_VALVE_LIBRARY names) behind a valve: it opens no more than
 //! so many sessions at once, as hardware does, and can be told to answer with an error, as hardware does that has gone, or
-//! to lose the answers of C_Login, which it counts, or to end the process when a PIN has been changed. It does not say that it is SoftHSM. All else is passed on.
+//! not to answer at all, as a network HSM's does whose link is cut, or to lose the answers of C_Login, which it counts, or
+//! to end the process when a PIN has been changed. It does not say that it is SoftHSM. All else is passed on.
 
 #![expect(unsafe_code, reason = "C functions on both sides")]
 
@@ -24,8 +25,33 @@ static LOGIN_ANSWER: AtomicU64 = AtomicU64::new(CKR_OK);
 static ENDS: AtomicBool = AtomicBool::new(false);
 /// The slot that a session was opened in last.
 static SLOT: AtomicU64 = AtomicU64::new(0);
+/// Which functions hold their calls back: [`Held`] as bits.
+static HELD: AtomicU64 = AtomicU64::new(0);
+/// How many calls are held back.
+static HOLDING: AtomicU64 = AtomicU64::new(0);
 /// How often C_Login was passed on.
 static LOGINS: AtomicU64 = AtomicU64::new(0);
+
+/// What can be held back.
+#[derive(Clone, Copy)]
+enum Held {
+    Initialize = 1,
+    OpenSession = 2,
+    Login = 4,
+    GetTokenInfo = 8,
+}
+
+/// Returns when the valve lets such calls through. Nothing but numbers is waited for, so that a child can open its own.
+fn hold(function: Held) {
+    let held = || HELD.load(Ordering::SeqCst) & function as u64 != 0;
+    if held() {
+        HOLDING.fetch_add(1, Ordering::SeqCst);
+        while held() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        HOLDING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 struct Lists {
     behind: &'static CK_FUNCTION_LIST,
@@ -50,6 +76,7 @@ fn lists() -> &'static Lists {
         let behind: &'static CK_FUNCTION_LIST = unsafe { &*list };
         let mut shown = *behind;
         shown.C_GetFunctionList = Some(C_GetFunctionList);
+        shown.C_Initialize = Some(initialize);
         shown.C_Finalize = Some(finalize);
         shown.C_OpenSession = Some(open_session);
         shown.C_CloseSession = Some(close_session);
@@ -87,6 +114,18 @@ pub extern "C" fn valve_limit(sessions: u64) {
 #[unsafe(no_mangle)]
 pub extern "C" fn valve_answer(rv: CK_RV) {
     ANSWER.store(rv, Ordering::SeqCst);
+}
+
+/// Holds calls back from now on, until their bit is gone: 1 C_Initialize, 2 C_OpenSession, 4 C_Login, 8 C_GetTokenInfo.
+#[unsafe(no_mangle)]
+pub extern "C" fn valve_hold(functions: u64) {
+    HELD.store(functions, Ordering::SeqCst);
+}
+
+/// How many calls are held back now.
+#[unsafe(no_mangle)]
+pub extern "C" fn valve_holding() -> u64 {
+    HOLDING.load(Ordering::SeqCst)
 }
 
 /// Has every C_Login do its work and be answered with this; CKR_OK passes the answers on again.
@@ -141,6 +180,12 @@ macro_rules! pass {
     };
 }
 
+unsafe extern "C" fn initialize(arguments: CK_VOID_PTR) -> CK_RV {
+    hold(Held::Initialize);
+    // SAFETY: passed on.
+    unsafe { lists().behind.C_Initialize.expect("is listed")(arguments) }
+}
+
 unsafe extern "C" fn finalize(reserved: CK_VOID_PTR) -> CK_RV {
     OPEN.store(0, Ordering::SeqCst);
     // SAFETY: passed on.
@@ -154,6 +199,7 @@ unsafe extern "C" fn open_session(
     notify: CK_NOTIFY,
     session: CK_SESSION_HANDLE_PTR,
 ) -> CK_RV {
+    hold(Held::OpenSession);
     if OPEN.fetch_add(1, Ordering::SeqCst) >= LIMIT.load(Ordering::SeqCst) {
         OPEN.fetch_sub(1, Ordering::SeqCst);
         return CKR_SESSION_COUNT;
@@ -188,6 +234,7 @@ unsafe extern "C" fn session_info(session: CK_SESSION_HANDLE, info: CK_SESSION_I
 }
 
 unsafe extern "C" fn token_info(slot: CK_SLOT_ID, info: CK_TOKEN_INFO_PTR) -> CK_RV {
+    hold(Held::GetTokenInfo);
     let rv = pass!(C_GetTokenInfo(slot, info));
     if rv == CKR_OK {
         // SAFETY: the caller's place for the answer, which has just been written.
@@ -202,6 +249,7 @@ unsafe extern "C" fn login(
     pin: CK_UTF8CHAR_PTR,
     len: CK_ULONG,
 ) -> CK_RV {
+    hold(Held::Login);
     if ANSWER.load(Ordering::SeqCst) == CKR_OK {
         LOGINS.fetch_add(1, Ordering::SeqCst);
     }

@@ -76,6 +76,48 @@ impl Drop for Block {
     }
 }
 
+/// A value in key memory. When it is dropped its own destructor runs, and then its bytes are wiped.
+pub(crate) struct Held<T>(NonNull<T>);
+
+// SAFETY: it owns its value, and gives it out by the usual borrowing rules.
+unsafe impl<T: Send> Send for Held<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Held<T> {}
+
+impl<T> Held<T> {
+    /// Moves `value` to key memory; wiping what the move leaves on the stack is the caller's duty. Ends the process when
+    /// there is no memory, as `Box` does.
+    pub(crate) fn new(value: T) -> Self {
+        const { assert!(align_of::<T>() <= align_of::<Header>()) };
+        let Some(start) = allocate(size_of::<T>()) else {
+            std::alloc::handle_alloc_error(std::alloc::Layout::new::<T>())
+        };
+        let start = start.cast::<T>();
+        // SAFETY: `allocate` gave room for a `T` at the alignment of a header.
+        unsafe { start.write(value) };
+        Self(start)
+    }
+}
+
+impl<T> Deref for Held<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the value is there until `self` is dropped.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {
+        // SAFETY: the value was written by `new` and is dropped once, here; so is its memory.
+        unsafe {
+            self.0.drop_in_place();
+            release(self.0.cast());
+        }
+    }
+}
+
 /// Before fork(2): keeps every other thread out of key memory meanwhile.
 pub(crate) fn fork_prepare() {
     HELD.set(Some(std::array::from_fn(|shard| lock(&ARENAS[shard]))));
@@ -99,6 +141,11 @@ pub(crate) fn shard() -> usize {
         SHARD.set(Some(shard));
         shard
     })
+}
+
+/// Bytes of the blocks there are, with what stands before each.
+pub(super) fn used() -> usize {
+    ARENAS.iter().map(|arena| lock(arena).allocator().used.get()).sum()
 }
 
 pub(super) fn totals() -> (usize, usize) {
@@ -176,9 +223,12 @@ fn allocate(size: usize) -> Option<NonNull<u8>> {
     }
     let total = size.checked_add(size_of::<Header>())?;
     let shard = shard();
+    let mut arena = lock(&ARENAS[shard]);
     // SAFETY: the alignment is a power of two.
-    let base = unsafe { lock(&ARENAS[shard]).malloc(total, align_of::<Header>()) };
+    let base = unsafe { arena.malloc(total, align_of::<Header>()) };
     let base = NonNull::new(base.cast::<Header>())?;
+    arena.allocator().count(total, true);
+    drop(arena);
     // SAFETY: the block is aligned for a header and longer than one.
     unsafe {
         base.write(Header { size, shard });
@@ -194,7 +244,10 @@ unsafe fn release(start: NonNull<u8>) {
         let base = header(start);
         let Header { size, shard } = base.read();
         aws_lc_sys::OPENSSL_cleanse(start.as_ptr().cast(), size);
-        lock(&ARENAS[shard]).free(base.as_ptr().cast(), size + size_of::<Header>(), align_of::<Header>());
+        let total = size + size_of::<Header>();
+        let mut arena = lock(&ARENAS[shard]);
+        arena.free(base.as_ptr().cast(), total, align_of::<Header>());
+        arena.allocator().count(total, false);
     }
 }
 
@@ -212,6 +265,8 @@ fn lock(arena: &'static Mutex<Dlmalloc<Pages>>) -> MutexGuard<'static, Dlmalloc<
 /// Where an arena's memory comes from.
 struct Pages {
     segments: RefCell<Vec<Segment>>,
+    /// Bytes of the blocks given out.
+    used: Cell<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -223,7 +278,12 @@ struct Segment {
 
 impl Pages {
     const fn new() -> Self {
-        Self { segments: RefCell::new(Vec::new()) }
+        Self { segments: RefCell::new(Vec::new()), used: Cell::new(0) }
+    }
+
+    fn count(&self, bytes: usize, taken: bool) {
+        let used = self.used.get();
+        self.used.set(if taken { used + bytes } else { used - bytes });
     }
 
     fn lock_again(&self) {

@@ -8,7 +8,7 @@
 #[expect(unsafe_code, reason = "an allocator works on raw memory")]
 mod arena;
 
-pub(crate) use arena::{Block, SHARDS, fork_child, fork_parent, fork_prepare, shard};
+pub(crate) use arena::{Block, Held, SHARDS, fork_child, fork_parent, fork_prepare, shard};
 
 /// What became of the wish to keep keys in RAM; for `trellis doctor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Status {
     pub locked_bytes: usize,
     /// Bytes of key memory that the system refused to lock; above zero when `limit` is too low.
     pub unlocked_bytes: usize,
+    /// Bytes that hold something now, with what the allocator writes before each block.
+    pub used_bytes: usize,
     /// RLIMIT_MEMLOCK in bytes; `None` when there is no limit.
     pub limit: Option<u64>,
     /// Whether AWS-LC's own allocations are kept here too.
@@ -30,6 +32,7 @@ pub fn status() -> Status {
     Status {
         locked_bytes,
         unlocked_bytes,
+        used_bytes: arena::used(),
         limit: arena::lock_limit(),
         engine_protected: arena::engine_protected(),
     }

@@ -1,6 +1,6 @@
 //! ML-DSA and HashML-DSA (FIPS 204).
 
-mod deterministic;
+pub(crate) mod deterministic;
 mod engine;
 
 use std::{
@@ -8,7 +8,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use self::engine::{AwsLc, Engine};
+use self::deterministic::Deterministic;
+pub use self::engine::{AwsLc, AwsLcKey, Engine};
 use crate::{Error, SecretBytes, digest::Hash, keccak::Sponge, random};
 
 /// Bytes in a seed xi.
@@ -175,9 +176,10 @@ impl Input<'_> {
 /// A private key, expanded and ready to sign.
 #[derive(Debug)]
 pub struct PrivateKey {
-    prepared: <AwsLc as Engine>::PreparedKey,
+    prepared: AwsLcKey,
     seed: Option<SecretBytes>,
     public: PublicKey,
+    deterministic: Deterministic,
 }
 
 impl PrivateKey {
@@ -191,7 +193,7 @@ impl PrivateKey {
         if seed.len() != SEED_LEN {
             return Err(Error::KeyInvalid);
         }
-        Self::prepare(set, seed, Some(seed.clone()))
+        Self::of(set, AwsLc::prepare(set, seed)?, Some(seed.clone()))
     }
 
     /// A key whose seed is not known. Every part is checked against the others: t0 and tr are recomputed from rho,
@@ -201,7 +203,7 @@ impl PrivateKey {
         if expanded.len() != set.private_key_len() {
             return Err(Error::KeyInvalid);
         }
-        Self::prepare(set, expanded, None)
+        Self::of(set, AwsLcKey::from_expanded(set, expanded)?, None)
     }
 
     /// A key given both ways; [`Error::KeyInvalid`] where the expanded key is not the seed's, K included.
@@ -222,7 +224,7 @@ impl PrivateKey {
 
     /// The expanded private key (skEncode, Algorithm 24).
     pub fn expanded(&self) -> Result<SecretBytes, Error> {
-        AwsLc::expanded(self.parameter_set(), &self.prepared)
+        self.prepared.expanded(self.parameter_set())
     }
 
     /// The public half.
@@ -236,29 +238,29 @@ impl PrivateKey {
         let set = self.parameter_set();
         let mu = input.mu(self.public.tr())?;
         match (hedging, input) {
-            (Hedging::Hedged, _) => AwsLc::sign_mu(set, &self.prepared, &mu),
+            (Hedging::Hedged, _) => AwsLc::sign_mu(set, &self.prepared, &mu, hedging),
             (Hedging::Deterministic, Input::Mu(mu)) => {
-                deterministic::sign_mu(set, self.seed().ok_or(Error::ParameterInvalid)?, mu)
+                self.deterministic.sign_mu(set, self.seed().ok_or(Error::ParameterInvalid)?, mu)
             }
-            (Hedging::Deterministic, input) => deterministic::sign(set, &self.expanded()?, input),
+            (Hedging::Deterministic, input) => self.deterministic.sign(set, || self.expanded(), input),
         }
     }
 
-    fn prepare(set: ParameterSet, secret: &SecretBytes, seed: Option<SecretBytes>) -> Result<Self, Error> {
-        let prepared = AwsLc::prepare(set, secret)?;
-        let public = PublicKey::from_bytes(set, &AwsLc::public_of(set, &prepared)?)?;
-        Ok(Self { prepared, seed, public })
+    fn of(set: ParameterSet, prepared: AwsLcKey, seed: Option<SecretBytes>) -> Result<Self, Error> {
+        let public = PublicKey::unprepared(set, prepared.public(set)?);
+        Ok(Self { prepared, seed, public, deterministic: Deterministic::default() })
     }
 }
 
-/// A public key, expanded and ready to verify. Clones share it.
+/// A public key, ready to verify. Clones share it.
 #[derive(Debug, Clone)]
 pub struct PublicKey {
     set: ParameterSet,
     encoded: Arc<[u8]>,
     /// Computed at the first use: a key that is only stored needs none.
     tr: OnceLock<[u8; 64]>,
-    prepared: Arc<<AwsLc as Engine>::PreparedPublic>,
+    /// Made at the first use: the public half of a private key seldom verifies.
+    prepared: Arc<OnceLock<AwsLcKey>>,
 }
 
 impl PublicKey {
@@ -267,8 +269,22 @@ impl PublicKey {
         if bytes.len() != set.public_key_len() {
             return Err(Error::KeyInvalid);
         }
-        let prepared = Arc::new(AwsLc::prepare_public(set, bytes)?);
-        Ok(Self { set, encoded: bytes.into(), tr: OnceLock::new(), prepared })
+        let key = Self::unprepared(set, bytes.to_vec());
+        key.prepared()?;
+        Ok(key)
+    }
+
+    /// Takes pkEncode's bytes, of the right length.
+    fn unprepared(set: ParameterSet, encoded: Vec<u8>) -> Self {
+        Self { set, encoded: encoded.into(), tr: OnceLock::new(), prepared: Arc::default() }
+    }
+
+    fn prepared(&self) -> Result<&AwsLcKey, Error> {
+        if let Some(prepared) = self.prepared.get() {
+            return Ok(prepared);
+        }
+        let prepared = AwsLc::prepare_public(self.set, &self.encoded)?;
+        Ok(self.prepared.get_or_init(|| prepared))
     }
 
     /// The parameter set.
@@ -298,7 +314,7 @@ impl PublicKey {
         if signature.len() != self.set.signature_len() {
             return Err(Error::SignatureLength);
         }
-        AwsLc::verify_mu(&self.prepared, &mu, signature)
+        AwsLc::verify_mu(self.set, self.prepared()?, &mu, signature)
     }
 
     /// Verifies a message or digest with the other engine.

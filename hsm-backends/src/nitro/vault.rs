@@ -6,8 +6,8 @@ use cryptoki_sys as ck;
 
 use super::{host::Host, keeper::EnclaveKeeper, key::EnclaveKey};
 use crate::{
-    Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, Pin, PrivateKey, Record, RecordId, Role,
-    SecretKey, StoreError, Vault, keys::may_leave, sealed::SealedVault,
+    Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, OpenKey, Pin, PrivateKey, Record, RecordId,
+    Role, SecretKey, StoreError, Vault, keys::may_leave, sealed::SealedVault,
 };
 
 /// A room of the store in an enclave.
@@ -42,6 +42,10 @@ impl Objects for NitroVault {
 
     fn read(&self, id: RecordId) -> Result<Arc<Record>, StoreError> {
         self.sealed.read(id)
+    }
+
+    fn read_with_open_key(&self, id: RecordId) -> Result<(Arc<Record>, OpenKey), StoreError> {
+        self.sealed.read_with_open_key(id)
     }
 
     /// The records first, in one transaction; a key in the enclave goes after its record, so that no record is left

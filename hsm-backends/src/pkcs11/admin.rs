@@ -16,7 +16,7 @@ impl Admin for Pkcs11Store {
             return Err(algorithms::Error::InputLength.into());
         }
         let token = self.token()?;
-        let _turn = self.device.logins();
+        let _turn = self.device.logins()?;
         let at_device = || {
             let made = self.device.init_token(so_pin, label);
             made.map_err(|failure| failure.of(&self.device, "C_InitToken"))
@@ -36,7 +36,7 @@ impl Admin for Pkcs11Store {
     fn init_pin(&self, vault: &dyn Vault, new: &Pin) -> Result<(), StoreError> {
         let vault = vault::ours(vault).ok_or(StoreError::Unsupported)?;
         let so_pin = vault.so_pin.as_ref().ok_or(StoreError::Unsupported)?;
-        let _turn = self.device.logins();
+        let _turn = self.device.logins()?;
         // Before anything is changed at the HSM: this officer may be another token's.
         self.sealed.check_current(vault.sealed())?;
         // From here on the PIN of before is not known any more, whatever happens to this process.
@@ -53,7 +53,7 @@ impl Admin for Pkcs11Store {
             return Err(StoreError::TokenNotInitialized);
         }
         self.adopt(&token)?;
-        let _turn = self.device.logins();
+        let _turn = self.device.logins()?;
         let changed = self.sealed.change_pin(role, old, keeper::without_verifier, |place, key| {
             let changed = self.device.change_pin(role, old, new);
             changed.map_err(|failure| chosen(failure.of(&self.device, "C_SetPIN")))?;

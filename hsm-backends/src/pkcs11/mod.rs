@@ -121,7 +121,7 @@ impl Pkcs11Store {
 
     fn unlock_user(&self, pin: &Pin) -> Result<Pkcs11Vault, StoreError> {
         let pass_through = self.pass_through()?;
-        let _turn = self.device.logins();
+        let _turn = self.device.logins()?;
         let sealed = self.sealed.open(Role::User, pin);
         let how = self.sealed.keeper().last_login();
         match sealed {
@@ -138,7 +138,7 @@ impl Pkcs11Store {
 
     fn unlock_officer(&self, pin: &Pin) -> Result<Pkcs11Vault, StoreError> {
         let pass_through = self.pass_through()?;
-        let _turn = self.device.logins();
+        let _turn = self.device.logins()?;
         let sealed = self.sealed.open(Role::SecurityOfficer, pin)?;
         let role = Role::SecurityOfficer;
         Ok(Pkcs11Vault::new(self.device.clone(), sealed, role, pass_through, None, Some(pin.clone())))
@@ -213,8 +213,8 @@ impl KeyStore for Pkcs11Store {
     }
 
     fn before_fork(&self) {
-        self.sealed.before_fork();
-        self.device.shut();
+        let waited = !self.sealed.shut();
+        self.device.shut(waited);
     }
 
     fn after_fork(&self) {

@@ -12,8 +12,8 @@ use super::{
     native::NativeKey,
 };
 use crate::{
-    Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, Pin, PrivateKey, Record, RecordId, Role,
-    SecretKey, StoreError, Value, Vault, keys::may_leave, sealed::SealedVault,
+    Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, OpenKey, Pin, PrivateKey, Record, RecordId,
+    Role, SecretKey, StoreError, Value, Vault, keys::may_leave, sealed::SealedVault,
 };
 
 /// Which keys are made in the HSM.
@@ -97,6 +97,14 @@ impl Objects for Pkcs11Vault {
         }
     }
 
+    fn read_with_open_key(&self, id: RecordId) -> Result<(Arc<Record>, OpenKey), StoreError> {
+        self.check()?;
+        match self.foreign.read(id) {
+            Some(record) => Ok((record, None)),
+            None => self.sealed().read_with_open_key(id),
+        }
+    }
+
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         self.check()?;
         let keeper = self.sealed().keeper();
@@ -124,7 +132,7 @@ impl Vault for Pkcs11Vault {
     }
 
     fn verify_pin(&self, pin: &Pin) -> Result<(), StoreError> {
-        let _turn = self.device.logins();
+        let _turn = self.device.logins()?;
         self.sealed().verify_pin(pin)
     }
 

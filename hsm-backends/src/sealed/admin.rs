@@ -179,7 +179,7 @@ impl<K: Keeper> SealedStore<K> {
         let mut call = self.pool.enter();
         let _lock = call.files().lock_for_login()?;
         pins::judge(&mut call, &*self.keeper, Role::SecurityOfficer, so_pin, self.pin_tries)?;
-        device()?;
+        call.apart(device)?;
         Self::begin_anew(&mut call, label)
     }
 
@@ -250,7 +250,7 @@ impl<K: Keeper> SealedStore<K> {
         let opened = pins::judge(&mut call, &*self.keeper, role, old, self.pin_tries)?;
         let kept = Kept { role, token_id: opened.token.token_id };
         let before = keep_less(&mut call, &opened.token, role, less)?;
-        let wrapped = match device(kept, opened.key.as_ref()) {
+        let wrapped = match call.apart(|| device(kept, opened.key.as_ref())) {
             Err(refused @ (StoreError::PinLength | StoreError::ReadOnly | StoreError::Unsupported)) => {
                 keep_less(&mut call, &opened.token, role, |_| before.clone())?;
                 return Err(refused);

@@ -68,6 +68,11 @@ impl<K: Keeper> SealedStore<K> {
         &self.keeper
     }
 
+    /// [`KeyStore::before_fork`]; false where a call was not waited for any longer.
+    pub(crate) fn shut(&self) -> bool {
+        self.pool.shut()
+    }
+
     /// Opens the door.
     pub(crate) fn open(&self, role: Role, pin: &Pin) -> Result<SealedVault<K>, StoreError> {
         let mut call = self.pool.enter();
@@ -94,16 +99,21 @@ impl<K: Keeper> KeyStore for SealedStore<K> {
             counted.max(self.keeper.pin_state(role, row.as_ref().map_or(&[], |row| &row.wrapped)))
         };
         match read {
-            Ok((token, user, so)) => Ok(Description {
-                initialized: true,
-                serial: token.serial(),
-                label: token.label,
-                model: K::MODEL,
-                user_pin_initialized: user.is_some(),
-                user_pin: state(&user, Role::User),
-                so_pin: state(&so, Role::SecurityOfficer),
-                write_protected: call.is_read_only()?,
-            }),
+            Ok((token, user, so)) => {
+                let write_protected = call.is_read_only()?;
+                // The keeper asks its device.
+                drop(call);
+                Ok(Description {
+                    initialized: true,
+                    serial: token.serial(),
+                    label: token.label,
+                    model: K::MODEL,
+                    user_pin_initialized: user.is_some(),
+                    user_pin: state(&user, Role::User),
+                    so_pin: state(&so, Role::SecurityOfficer),
+                    write_protected,
+                })
+            }
             Err(StoreError::TokenNotInitialized) => Ok(Description {
                 initialized: false,
                 label: String::new(),
@@ -154,7 +164,7 @@ impl<K: Keeper> KeyStore for SealedStore<K> {
     }
 
     fn before_fork(&self) {
-        self.pool.shut();
+        self.shut();
     }
 
     fn after_fork(&self) {

@@ -119,7 +119,7 @@ pub(crate) fn judge(
         Ok((token, row))
     })?;
     let kept = Kept { role, token_id: token.token_id };
-    let judged = match keeper.judge(kept, &row.wrapped, pin) {
+    let judged = match call.apart(|| keeper.judge(kept, &row.wrapped, pin)) {
         Ok(judged) => judged.ok_or(StoreError::PinIncorrect)?,
         // A device that is away has judged nothing, and its user must not be locked out for that.
         Err(error @ (StoreError::Device(_) | StoreError::Absent(_) | StoreError::Removed(_))) => {

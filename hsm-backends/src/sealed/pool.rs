@@ -64,10 +64,11 @@ impl Pool {
         Call { pool: self, inside: self.gate.enter() }
     }
 
-    /// Shuts the gate, waits until nobody is inside, and closes every connection.
-    pub(super) fn shut(&self) {
-        self.gate.shut();
+    /// Shuts the gate, waits until nobody is inside, and closes every connection. False where somebody does not come out.
+    pub(super) fn shut(&self) -> bool {
+        let empty = self.gate.shut();
         self.counter.close_for_fork();
+        empty
     }
 
     /// Opens the gate again.
@@ -175,6 +176,15 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     pub(super) fn files(&self) -> &Files {
         &self.pool.files
+    }
+
+    /// Runs `f`, which asks a device and may take for ever, without a connection: whoever forks meanwhile finds none.
+    pub(super) fn apart<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        self.drop_unless_kept();
+        self.inside.lay_down();
+        let done = f();
+        self.inside.take_up();
+        done
     }
 
     /// Reads. `body` may run more than once.
@@ -315,9 +325,16 @@ impl Call<'_> {
     }
 }
 
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
+impl Call<'_> {
+    /// Closes a connection that nobody else is to go on with.
+    fn drop_unless_kept(&mut self) {
         let worth_keeping = |link: &Link| !link.immutable && link.sql.is_autocommit();
         self.inside.held = self.inside.held.take().filter(worth_keeping);
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.drop_unless_kept();
     }
 }

@@ -11,8 +11,8 @@ use super::{
     view::View,
 };
 use crate::{
-    Attributes, Change, KeySpec, NewSecret, Objects, Pin, PrivateKey, Record, RecordId, Role, SecretKey,
-    StoreError, Vault,
+    Attributes, Change, KeySpec, NewSecret, Objects, OpenKey, Pin, PrivateKey, Record, RecordId, Role,
+    SecretKey, StoreError, Vault,
 };
 
 /// A room of a sealed store. Dropping it wipes the token key and every key that was opened.
@@ -69,6 +69,10 @@ impl<K: Keeper> Objects for SealedVault<K> {
 
     fn read(&self, id: RecordId) -> Result<Arc<Record>, StoreError> {
         self.view.read(id)
+    }
+
+    fn read_with_open_key(&self, id: RecordId) -> Result<(Arc<Record>, OpenKey), StoreError> {
+        self.view.read_with_open_key(id)
     }
 
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {

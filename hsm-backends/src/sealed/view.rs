@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    cache::{Cache, Cached},
+    cache::{Cache, Cached, Kind},
     fault::Fault,
     keeper::DeviceKeys,
     pool::Pool,
@@ -12,7 +12,9 @@ use super::{
     seal::{RecordKeys, SecretKind},
     token::{self, Moment},
 };
-use crate::{Attributes, Change, NewSecret, Objects, PrivateKey, Record, RecordId, SecretKey, StoreError};
+use crate::{
+    Attributes, Change, NewSecret, Objects, OpenKey, PrivateKey, Record, RecordId, SecretKey, StoreError,
+};
 
 /// How often a record may change under a caller who opens its key.
 const MAX_LOOKS: usize = 100;
@@ -76,43 +78,37 @@ impl View {
     /// The opened private key of a record; the same one for as long as the record is at the same version.
     pub(super) fn private_key(&self, id: RecordId) -> Result<Arc<dyn PrivateKey>, StoreError> {
         const KINDS: &[SecretKind] = &[SecretKind::Private, SecretKind::Device];
-        let (entry, bytes) = match self.opened(id, KINDS, |entry| entry.private_key.get())? {
+        let (entry, bytes) = match self.opened(id, KINDS)? {
             Secret::Known(key) => return Ok(key),
             Secret::Sealed(entry, SecretKind::Device, locator) => {
                 let devices = self.devices.as_ref().ok_or(StoreError::Unsupported)?;
                 let key = devices.open_device_key(&entry.record, locator.expose())?;
-                return Ok(entry.private_key.get_or_init(|| key).clone());
+                return Ok(self.cache.open(&entry, key));
             }
             Secret::Sealed(entry, _, bytes) => (entry, bytes),
         };
         let key = algorithms::PrivateKey::from_pkcs8(&bytes)
             .map_err(|error| StoreError::Damaged(format!("the private key of object {id}: {error}")))?;
         let NewSecret::Private(key) = NewSecret::import(key) else { return Err(StoreError::Unsupported) };
-        // Whoever was first wins, so that everybody shares one.
-        Ok(entry.private_key.get_or_init(|| key).clone())
+        Ok(self.cache.open(&entry, key))
     }
 
     /// The opened secret key of a record.
     pub(super) fn secret_key(&self, id: RecordId) -> Result<Arc<SecretKey>, StoreError> {
-        let (entry, bytes) = match self.opened(id, &[SecretKind::Secret], |entry| entry.secret_key.get())? {
+        let (entry, bytes) = match self.opened(id, &[SecretKind::Secret])? {
             Secret::Known(key) => return Ok(key),
             Secret::Sealed(entry, _, bytes) => (entry, bytes),
         };
-        Ok(entry.secret_key.get_or_init(|| Arc::new(SecretKey::new(bytes))).clone())
+        Ok(self.cache.open(&entry, Arc::new(SecretKey::new(bytes))))
     }
 
     /// The key that a record has opened already, or its secret. Another process may change the record between the
     /// two looks at it; then both are taken again.
-    fn opened<K: Clone>(
-        &self,
-        id: RecordId,
-        kinds: &[SecretKind],
-        known: impl Fn(&Cached) -> Option<&K>,
-    ) -> Result<Secret<K>, StoreError> {
+    fn opened<K: Kind>(&self, id: RecordId, kinds: &[SecretKind]) -> Result<Secret<K>, StoreError> {
         for _ in 0..MAX_LOOKS {
             let entry = self.current(id)?;
-            if let Some(key) = known(&entry) {
-                return Ok(Secret::Known(key.clone()));
+            if let Some(key) = self.cache.key(&entry) {
+                return Ok(Secret::Known(key));
             }
             match self.open_secret(&entry, kinds) {
                 Err(StoreError::Changed) => {}
@@ -124,13 +120,13 @@ impl View {
 
     /// [`View::private_key`] of a record that was read just now.
     pub(super) fn private_key_of(&self, record: &Record) -> Result<Arc<dyn PrivateKey>, StoreError> {
-        let open = self.cache.holding(record).and_then(|entry| entry.private_key.get().cloned());
+        let open = self.cache.holding(record).and_then(|entry| self.cache.key(&entry));
         open.map_or_else(|| self.private_key(record.id), Ok)
     }
 
     /// [`View::secret_key`] of a record that was read just now.
     pub(super) fn secret_key_of(&self, record: &Record) -> Result<Arc<SecretKey>, StoreError> {
-        let open = self.cache.holding(record).and_then(|entry| entry.secret_key.get().cloned());
+        let open = self.cache.holding(record).and_then(|entry| self.cache.key(&entry));
         open.map_or_else(|| self.secret_key(record.id), Ok)
     }
 
@@ -190,6 +186,11 @@ impl Objects for View {
 
     fn read(&self, id: RecordId) -> Result<Arc<Record>, StoreError> {
         Ok(self.current(id)?.record.clone())
+    }
+
+    fn read_with_open_key(&self, id: RecordId) -> Result<(Arc<Record>, OpenKey), StoreError> {
+        let entry = self.current(id)?;
+        Ok((entry.record.clone(), self.cache.key(&entry)))
     }
 
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {

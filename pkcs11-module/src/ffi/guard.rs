@@ -83,13 +83,19 @@ pub(super) fn answer_unsettled(name: &str, call: impl FnOnce() -> Result<()>) ->
 }
 
 fn caught(name: &str, call: impl FnOnce() -> Result<()>) -> Result<()> {
-    hush_panics();
-    IN_CALL.with(|depth| depth.set(depth.get() + 1));
-    let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-        log::error(format_args!("{name} panicked; this is a bug in Trellis"));
-        Err(Error::GeneralError)
+    // Read first: a line of memory that nobody writes is shared by all processors.
+    if !HUSHED.load(Ordering::Acquire) {
+        hush_panics();
+    }
+    let outcome = IN_CALL.with(|depth| {
+        depth.set(depth.get() + 1);
+        let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+            log::error(format_args!("{name} panicked; this is a bug in Trellis"));
+            Err(Error::GeneralError)
+        });
+        depth.set(depth.get() - 1);
+        outcome
     });
-    IN_CALL.with(|depth| depth.set(depth.get() - 1));
     if log::enabled(log::Level::Debug) {
         log::debug(format_args!("{name} -> {}", outcome.err().map_or("CKR_OK", Error::name)));
     }
@@ -97,6 +103,7 @@ fn caught(name: &str, call: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 /// The arguments of a function that ends the active operation whenever it fails: a bad argument ends it too.
+#[inline]
 pub(super) fn or_end<T>(
     module: &Module,
     session: ck::CK_SESSION_HANDLE,
@@ -125,13 +132,14 @@ thread_local! {
     static IN_CALL: Cell<usize> = const { Cell::new(0) };
 }
 
+static HUSHED: AtomicBool = AtomicBool::new(false);
+
 /// The default hook would print to the host's standard error. Ours sends the place of a panic inside a call, and not
 /// its message, which may quote data, to the log. This copy of the standard library belongs to this library alone, so
 /// the host's own hooks are untouched.
+#[cold]
 fn hush_panics() {
-    static HUSHED: AtomicBool = AtomicBool::new(false);
-    // Read first: a line of memory that nobody writes is shared by all processors.
-    if HUSHED.load(Ordering::Acquire) || HUSHED.swap(true, Ordering::AcqRel) {
+    if HUSHED.swap(true, Ordering::AcqRel) {
         return;
     }
     let before = std::panic::take_hook();

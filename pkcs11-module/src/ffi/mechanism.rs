@@ -66,10 +66,10 @@ unsafe fn call_with(
 ) -> Result<MechanismCall> {
     // SAFETY: passed on.
     let mechanism = unsafe { args::read(mechanism) }?;
-    let kind = module.parameter_kind(mechanism.mechanism)?;
+    let row = module.mechanism(mechanism.mechanism)?;
     // SAFETY: passed on.
-    let parameters = unsafe { Raw(mechanism).parameters(kind, hedging) }?;
-    Ok(MechanismCall { kind: mechanism.mechanism, parameters })
+    let parameters = unsafe { Raw(mechanism).parameters(row.parameter, hedging) }?;
+    Ok(MechanismCall { row, parameters })
 }
 
 /// The caller's struct, whose pParameter keeps the contract of `args`.

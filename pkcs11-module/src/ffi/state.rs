@@ -13,6 +13,7 @@ use std::{
         Arc, Condvar, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use cryptoki_sys as ck;
@@ -35,14 +36,42 @@ pub(super) struct Run {
     pub(super) mutex: Option<ApplicationMutex>,
 }
 
+/// How long a fork waits for that: a device's library may never return from being finalised.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// A fork waits until the stores have closed their files.
 impl Drop for Run {
     fn drop(&mut self) {
-        let _no_fork =
-            Generation::existing().filter(|generation| generation.is_ours()).map(Generation::no_fork);
+        let _ending = Generation::existing().filter(|generation| generation.is_ours()).map(Ending::begin);
         // SAFETY: this is the only place that drops it, and nothing uses it afterwards.
         unsafe { ManuallyDrop::drop(&mut self.module) };
     }
+}
+
+/// A run that ends. No lock is held meanwhile.
+struct Ending(&'static Generation);
+
+impl Ending {
+    fn begin(generation: &'static Generation) -> Self {
+        generation.no_fork().ending += 1;
+        Self(generation)
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.forking.lock().ending -= 1;
+        self.0.forked.notify_all();
+    }
+}
+
+/// Forks of this process.
+#[derive(Default)]
+struct Forks {
+    /// The runs that wait for the end of a fork, and so also: whether a fork is in progress.
+    runs: Option<Vec<Arc<Run>>>,
+    /// Runs that are being dropped.
+    ending: usize,
 }
 
 struct Generation {
@@ -57,8 +86,7 @@ struct Generation {
     inherited: AtomicBool,
     /// Every run that may still have files open, finalised or not.
     living: Mutex<Vec<Weak<Run>>>,
-    /// The runs that wait for the end of a fork, and so also: whether a fork is in progress.
-    forking: Mutex<Option<Vec<Arc<Run>>>>,
+    forking: Mutex<Forks>,
     forked: Condvar,
 }
 
@@ -92,10 +120,22 @@ impl Generation {
     }
 
     /// Waits for the end of a fork in progress; none begins while the result is held.
-    fn no_fork(&self) -> MutexGuard<'_, Option<Vec<Arc<Run>>>> {
+    fn no_fork(&self) -> MutexGuard<'_, Forks> {
         self.forked
-            .wait_while(self.forking.lock(), |forking| forking.is_some())
+            .wait_while(self.forking.lock(), |forking| forking.runs.is_some())
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// [`Generation::no_fork`], and no run that is being dropped, unless that does not come to an end.
+    fn quiet(&self) -> MutexGuard<'_, Forks> {
+        let busy = |forking: &mut Forks| forking.runs.is_some() || forking.ending > 0;
+        let waited = self.forked.wait_timeout_while(self.no_fork(), ENDING_TIMEOUT, busy);
+        let (forking, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !waited.timed_out() {
+            return forking;
+        }
+        drop(forking);
+        self.no_fork()
     }
 
     /// What this process has. Every call asks, so the answer is kept where a child does not find it.
@@ -254,12 +294,12 @@ fn has_passed(
 extern "C" fn before_fork() {
     let _ = catch_unwind(|| {
         if let Some(generation) = Generation::existing().filter(|generation| generation.is_ours()) {
-            let mut forking = generation.no_fork();
+            let mut forking = generation.quiet();
             let runs: Vec<_> = generation.living.lock().iter().filter_map(Weak::upgrade).collect();
             for run in &runs {
                 run.module.slots.values().for_each(|slot| slot.store.before_fork());
             }
-            *forking = Some(runs);
+            forking.runs = Some(runs);
         }
     });
     algorithms::fork::prepare();
@@ -272,7 +312,7 @@ extern "C" fn after_fork() {
         let Some(generation) = Generation::existing().filter(|generation| generation.is_ours()) else {
             return;
         };
-        let runs = generation.forking.lock().take();
+        let runs = generation.forking.lock().runs.take();
         for run in runs.iter().flatten() {
             run.module.slots.values().for_each(|slot| slot.store.after_fork());
         }

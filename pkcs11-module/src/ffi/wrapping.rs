@@ -76,7 +76,8 @@ impl Wrapping {
         // SAFETY: passed on.
         let raw = unsafe { args::read(mechanism) }?;
         let is_wrap_params = raw.ulParameterLen == size_of::<ck::CK_GCM_WRAP_PARAMS>() as ck::CK_ULONG;
-        if module.parameter_kind(raw.mechanism)? != ParameterKind::Gcm || !is_wrap_params {
+        let row = module.mechanism(raw.mechanism)?;
+        if row.parameter != ParameterKind::Gcm || !is_wrap_params {
             // SAFETY: passed on.
             let call = unsafe { mechanism::call(module, mechanism) }?;
             return Ok(Self { call, iv: None, tag: (std::ptr::null_mut(), 0) });
@@ -90,7 +91,7 @@ impl Wrapping {
         let aad = unsafe { mechanism::nested(gcm.pAAD, gcm.ulAADLen) }?.to_vec();
         let parameters = Parameters::Gcm { iv: iv.clone(), aad, tag_bits: gcm.ulTagBits };
         Ok(Self {
-            call: MechanismCall { kind: raw.mechanism, parameters },
+            call: MechanismCall { row, parameters },
             iv: place.map(|place| (place, iv)),
             tag: (std::ptr::null_mut(), 0),
         })
@@ -103,7 +104,8 @@ impl Wrapping {
     ) -> Result<Self> {
         // SAFETY: passed on.
         let raw = unsafe { args::read(mechanism) }?;
-        if module.parameter_kind(raw.mechanism)? != ParameterKind::Gcm {
+        let row = module.mechanism(raw.mechanism)?;
+        if row.parameter != ParameterKind::Gcm {
             return Err(Error::MechanismInvalid);
         }
         // SAFETY: passed on; the struct is numbers and pointers.
@@ -117,7 +119,7 @@ impl Wrapping {
         let (iv, place) = unsafe { iv(gcm.pIv, gcm.ulIvLen, gcm.ulIvFixedBits, generator) }?;
         let parameters = Parameters::Gcm { iv: iv.clone(), aad: Vec::new(), tag_bits: gcm.ulTagBits };
         Ok(Self {
-            call: MechanismCall { kind: raw.mechanism, parameters },
+            call: MechanismCall { row, parameters },
             iv: place.map(|place| (place, iv)),
             tag: (gcm.pTag, gcm.ulTagBits as usize / 8),
         })

@@ -2,6 +2,8 @@
 
 use algorithms::ml_dsa::Hedging;
 
+use super::table::Mechanism;
+
 /// Which struct a mechanism takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterKind {
@@ -46,10 +48,10 @@ pub enum Parameters {
 }
 
 /// CK_MECHANISM: a mechanism that is in the table and allowed, with parameters of its kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct MechanismCall {
-    /// CKM_*.
-    pub kind: u64,
+    /// What the table says of it.
+    pub row: &'static Mechanism,
     /// Its parameters.
     pub parameters: Parameters,
 }

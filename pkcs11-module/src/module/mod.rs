@@ -38,7 +38,7 @@ use crate::{
     error::{Error, Result},
     handle::{SessionHandle, SlotId},
     log,
-    mechanism::{self, Mechanism, ParameterKind},
+    mechanism::{self, Mechanism},
     object,
     reason::{self, Place},
     session::{Session, Sessions},
@@ -125,15 +125,10 @@ impl Module {
         self.sessions.session(handle)
     }
 
-    /// The table row of a mechanism; CKR_MECHANISM_INVALID when it is unknown or not allowed.
+    /// The table row of a mechanism; CKR_MECHANISM_INVALID when it is unknown or not allowed. The boundary asks this
+    /// before it reads the caller's parameters.
     pub fn mechanism(&self, kind: u64) -> Result<&'static Mechanism> {
         mechanism::row(kind).filter(|_| self.config.allows(kind)).ok_or(Error::MechanismInvalid)
-    }
-
-    /// Which parameters a mechanism takes; CKR_MECHANISM_INVALID when it is unknown or not allowed. The boundary asks
-    /// this before it reads the caller's struct.
-    pub fn parameter_kind(&self, mechanism: u64) -> Result<ParameterKind> {
-        Ok(self.mechanism(mechanism)?.parameter)
     }
 
     /// Ends the logins to tokens that have been initialised anew or restored since. The boundary calls this when a

@@ -160,9 +160,10 @@ impl Module {
     /// is asked again before the vault is put in place.
     fn unlock(&self, session: &Session, role: Role, pin: &Pin) -> Result<()> {
         let slot = &session.slot;
-        let _alone = slot.pin_work.lock();
+        let _alone = slot.pin_work()?;
         self.may_log_in(session, role)?;
-        let vault = slot.store.unlock(role, pin)?;
+        // Where it is not put in place, it closes after the sessions' lock is given back.
+        let mut vault = Some(slot.store.unlock(role, pin)?);
         self.sessions.with_slot(slot.id, |sessions| {
             if !sessions.iter().any(|other| other.handle == session.handle) {
                 return Err(Error::SessionClosed);
@@ -170,7 +171,7 @@ impl Module {
             if role == Role::SecurityOfficer && sessions.iter().any(|session| !session.read_write) {
                 return Err(Error::SessionReadOnlyExists);
             }
-            slot.login.replace(Some(vault.into()));
+            slot.login.replace(vault.take().map(Into::into));
             Ok(())
         })
     }
@@ -192,7 +193,7 @@ impl Module {
     /// locked by such tries logs the user out (section 4.10).
     fn authenticate_operation(&self, session: &Session, pin: &Pin) -> Result<()> {
         let slot = &session.slot;
-        let _alone = slot.pin_work.lock();
+        let _alone = slot.pin_work()?;
         session.operations.lock().awaiting_context_login().ok_or(Error::OperationNotInitialized)?;
         let judged = slot.user_vault()?.verify_pin(pin).map_err(Error::from);
         if judged == Err(Error::PinLocked) {

@@ -16,7 +16,7 @@ impl Module {
     /// C_InitToken with the label that its 32 padded bytes hold.
     pub fn init_token(&self, slot: SlotId, so_pin: &[u8], label: &str) -> Result<()> {
         let slot = self.slot(slot)?;
-        let _alone = slot.pin_work.lock();
+        let _alone = slot.pin_work()?;
         self.no_sessions(slot)?;
         let pin = match slot.store.description()?.initialized {
             true => Pin::presented(so_pin),
@@ -33,7 +33,7 @@ impl Module {
     pub fn init_pin(&self, session: SessionHandle, pin: &[u8]) -> Result<()> {
         let session = self.session(session)?;
         let slot = &session.slot;
-        let _alone = slot.pin_work.lock();
+        let _alone = slot.pin_work()?;
         let vault = slot
             .vault()
             .filter(|vault| vault.role() == Role::SecurityOfficer)
@@ -51,7 +51,7 @@ impl Module {
             return Err(Error::SessionReadOnly);
         }
         let slot = &session.slot;
-        let _alone = slot.pin_work.lock();
+        let _alone = slot.pin_work()?;
         let role = slot.role().unwrap_or(Role::User);
         admin(slot)?.set_pin(role, &Pin::presented(old), &Pin::chosen(new)?)?;
         tell_unfinished(slot);
@@ -70,7 +70,7 @@ impl Module {
     /// T_RestoreToken. As with C_InitToken, no session may be open.
     pub fn restore_token(&self, slot: SlotId, path: &Path, passphrase: &[u8], replace: bool) -> Result<()> {
         let slot = self.slot(slot)?;
-        let _alone = slot.pin_work.lock();
+        let _alone = slot.pin_work()?;
         self.no_sessions(slot)?;
         admin(slot)?.restore(path, &Pin::presented(passphrase), replace)?;
         slot.objects.remove_token_objects(|_| true);
@@ -81,7 +81,7 @@ impl Module {
     /// T_ResealToken. Logins go on: the token key stays.
     pub fn reseal_token(&self, slot: SlotId, so_pin: &[u8]) -> Result<()> {
         let slot = self.slot(slot)?;
-        let _alone = slot.pin_work.lock();
+        let _alone = slot.pin_work()?;
         admin(slot)?.reseal(&Pin::presented(so_pin))?;
         log::info(format_args!("slot {}: token sealed to the present state of the machine", slot.id.0));
         Ok(())

@@ -8,7 +8,7 @@ use crate::{
     Module,
     attribute::{Given, ObjectKind, Origin, PairType, SecretType, because, notes, rows_of},
     error::{Error, Result},
-    mechanism::{self, MechanismCall, Scheme},
+    mechanism::{MechanismCall, Scheme},
     session::Session,
     template::Template,
 };
@@ -28,7 +28,7 @@ pub(crate) fn secret_key(
     call: &MechanismCall,
     template: &Template<'_>,
 ) -> Result<NewObject> {
-    let secret = match scheme(call)? {
+    let secret = match call.row.scheme {
         Scheme::GenerateAes => SecretType::Aes,
         Scheme::GenerateGenericSecret => SecretType::Generic(ck::CKK_GENERIC_SECRET),
         _ => return Err(Error::MechanismInvalid),
@@ -40,7 +40,7 @@ pub(crate) fn secret_key(
     material::check_secret_len(secret, len)?;
     new::permit(session, &mut attributes, kind)?;
     let key = make(module, session, &KeySpec::Secret { len }, &attributes)?;
-    mark_generated(&mut attributes, call.kind);
+    mark_generated(&mut attributes, call.row.kind);
     new::assemble(attributes, kind, Some(key))
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn key_pair(
     public: &Template<'_>,
     private: &Template<'_>,
 ) -> Result<[NewObject; 2]> {
-    let pair = match scheme(call)? {
+    let pair = match call.row.scheme {
         Scheme::GenerateMlDsa => PairType::MlDsa,
         Scheme::GenerateEdwards => PairType::EcEdwards,
         Scheme::GenerateEc => PairType::Ec,
@@ -68,18 +68,14 @@ pub(crate) fn key_pair(
 
     let key = make(module, session, &spec, &private)?;
     let NewSecret::Private(opened) = &key else { return Err(Error::DeviceError) };
-    mark_generated(&mut public, call.kind);
-    mark_generated(&mut private, call.kind);
+    mark_generated(&mut public, call.row.kind);
+    mark_generated(&mut private, call.row.kind);
     let contributed = material::pair_attributes(&opened.public_key()?, public_kind)?;
     for (kind, value) in contributed.iter() {
         public.set(kind, value.clone());
     }
     let private = new::assemble(private, private_kind, Some(key))?;
     Ok([NewObject { attributes: public, secret: None }, private])
-}
-
-fn scheme(call: &MechanismCall) -> Result<Scheme> {
-    mechanism::row(call.kind).map(|row| row.scheme).ok_or(Error::MechanismInvalid)
 }
 
 /// The public template, with the domain parameters that stand in the private one. Both may have them if they agree.

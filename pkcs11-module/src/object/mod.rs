@@ -22,7 +22,9 @@ use std::sync::{Arc, OnceLock};
 
 use algorithms::PublicKey;
 use cryptoki_sys as ck;
-use hsm_backends::{Attributes, NewSecret, PrivateKey, Record, RecordId, SecretKey};
+use hsm_backends::{
+    Attributes, NewSecret, Objects, OpenKey, PrivateKey, Record, RecordId, SecretKey, StoreError,
+};
 
 pub use built_in::install;
 pub use table::{Entry, ObjectTable, of_session};
@@ -56,6 +58,8 @@ pub struct Object {
     pub handle: ObjectHandle,
     /// Where it lives.
     pub source: Source,
+    /// Its private key, where that was open when a key was asked for.
+    open_key: OpenKey,
 }
 
 /// Where an object lives.
@@ -73,22 +77,37 @@ impl Object {
     /// Resolves a handle. A handle that names nothing, or nothing that is visible to this application now, is
     /// CKR_OBJECT_HANDLE_INVALID.
     pub fn resolve(slot: &Slot, handle: ObjectHandle) -> Result<Self> {
+        Self::resolve_with(slot, handle, |objects, id| Ok((objects.read(id)?, None)))
+    }
+
+    fn resolve_with(
+        slot: &Slot,
+        handle: ObjectHandle,
+        read: impl FnOnce(&dyn Objects, RecordId) -> std::result::Result<(Arc<Record>, OpenKey), StoreError>,
+    ) -> Result<Self> {
+        let mut open_key = None;
         let source = match slot.objects.entry(handle).ok_or(Error::ObjectHandleInvalid)? {
-            Entry::Token(id) => Source::Token(slot.visible(|objects| objects.read(id))?),
+            Entry::Token(id) => {
+                let record;
+                (record, open_key) = slot.visible(|objects| read(objects, id))?;
+                Source::Token(record)
+            }
             Entry::Session(object) => {
                 let attributes = object.attributes.read().clone();
                 Source::Session(object, attributes)
             }
             Entry::BuiltIn(attributes) => Source::BuiltIn(attributes),
         };
-        Ok(Self { handle, source })
+        Ok(Self { handle, source, open_key })
     }
 
     /// [`Object::resolve`] for a handle that must be a key's: CKR_KEY_HANDLE_INVALID.
     pub fn resolve_key(slot: &Slot, handle: ObjectHandle) -> Result<Self> {
-        Self::resolve(slot, handle).map_err(|error| match error {
-            Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
-            other => other,
+        Self::resolve_with(slot, handle, |objects, id| objects.read_with_open_key(id)).map_err(|error| {
+            match error {
+                Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
+                other => other,
+            }
         })
     }
 
@@ -109,7 +128,10 @@ impl Object {
     /// The private key behind the object. Where there is none: CKR_KEY_HANDLE_INVALID.
     pub fn private_key(&self, slot: &Slot) -> Result<Arc<dyn PrivateKey>> {
         match &self.source {
-            Source::Token(record) => Ok(slot.user_vault()?.private_key_of(record)?),
+            Source::Token(record) => match &self.open_key {
+                Some(key) => Ok(key.clone()),
+                None => Ok(slot.user_vault()?.private_key_of(record)?),
+            },
             Source::Session(object, _) => match &object.secret {
                 Some(NewSecret::Private(key)) => Ok(key.clone()),
                 _ => Err(Error::KeyHandleInvalid),

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use algorithms::PublicKey;
+use algorithms::{PublicKey, Recent};
 use hsm_backends::{Attributes, Record, RecordId};
 
 use crate::{
@@ -27,15 +27,21 @@ pub enum Entry {
     BuiltIn(Arc<Attributes>),
 }
 
-/// The handles of one slot, and the public keys of its token objects that were used last.
-#[derive(Debug, Default)]
+/// The handles of one slot, and the public keys of its token objects that were used last, by record and version.
+#[derive(Debug)]
 pub struct ObjectTable {
     maps: RwLock<Maps>,
-    public_keys: Mutex<HashMap<RecordId, (u64, Arc<PublicKey>)>>,
+    public_keys: Mutex<Recent<(RecordId, u64), Arc<PublicKey>>>,
 }
 
-/// How many opened public keys are kept: an ML-DSA-87 key takes some 60 KB when it is expanded.
-const OPEN_PUBLIC_KEYS: usize = 64;
+/// How many opened public keys are kept: the largest that is common, ML-DSA-87, takes 5.5 KB.
+const OPEN_PUBLIC_KEYS: usize = 256;
+
+impl Default for ObjectTable {
+    fn default() -> Self {
+        Self { maps: RwLock::default(), public_keys: Mutex::new(Recent::new(OPEN_PUBLIC_KEYS)) }
+    }
+}
 
 /// Session and built-in objects stand apart, so that a search among them does not walk over thousands of records.
 #[derive(Debug, Default)]
@@ -110,17 +116,12 @@ impl ObjectTable {
         record: &Record,
         open: impl FnOnce() -> Result<Arc<PublicKey>>,
     ) -> Result<Arc<PublicKey>> {
-        if let Some((version, key)) = self.public_keys.lock().get(&record.id)
-            && *version == record.version
-        {
+        let name = (record.id, record.version);
+        if let Some(key) = self.public_keys.lock().get(&name) {
             return Ok(key.clone());
         }
         let key = open()?;
-        let mut kept = self.public_keys.lock();
-        if kept.len() >= OPEN_PUBLIC_KEYS {
-            kept.clear();
-        }
-        kept.insert(record.id, (record.version, key.clone()));
+        self.public_keys.lock().put(name, key.clone());
         Ok(key)
     }
 

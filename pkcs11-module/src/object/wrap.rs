@@ -13,7 +13,7 @@ use crate::{
     attribute::{Given, ObjectKind, Origin, because, notes, row},
     error::{Error, Result},
     handle::ObjectHandle,
-    mechanism::{self, MechanismCall, Parameters, Scheme},
+    mechanism::{MechanismCall, Parameters, Scheme},
     operation::{
         cipher_mode,
         key_use::{self, KeyUse},
@@ -208,7 +208,7 @@ fn wrapping_object(
     handle: ObjectHandle,
     key_use: KeyUse,
 ) -> Result<Object> {
-    let row = mechanism::row(call.kind).ok_or(Error::MechanismInvalid)?;
+    let row = call.row;
     let object = key_use::key(&session.slot, handle, row, key_use)?;
     // Two keys under one GCM IV, or parts of a CBC ciphertext unwrapped as short keys, would show what was wrapped.
     let is_robust = matches!(row.scheme, Scheme::AesKeyWrap | Scheme::AesKeyWrapPadded);
@@ -228,7 +228,7 @@ enum Work {
 
 /// The work of a mechanism with its parameters: CKR_MECHANISM_INVALID where it does not wrap, or not in this form.
 fn work(call: &MechanismCall, associated_data: Option<&[u8]>) -> Result<Work> {
-    let scheme = mechanism::row(call.kind).ok_or(Error::MechanismInvalid)?.scheme;
+    let scheme = call.row.scheme;
     if associated_data.is_some() && scheme != Scheme::AesGcm {
         return Err(Error::MechanismInvalid);
     }

@@ -10,7 +10,7 @@ use super::key_use::{self, KeyUse};
 use crate::{
     error::{Error, Result},
     handle::ObjectHandle,
-    mechanism::{MechanismCall, Parameters, Scheme, row},
+    mechanism::{MechanismCall, Parameters, Scheme},
     output::{Output, Written},
     slot::Slot,
 };
@@ -42,7 +42,7 @@ impl CipherOperation {
         key: ObjectHandle,
         direction: Direction,
     ) -> Result<Self> {
-        let row = row(call.kind).ok_or(Error::MechanismInvalid)?;
+        let row = call.row;
         let key_use = match direction {
             Direction::Encrypt => KeyUse::Encrypt,
             Direction::Decrypt => KeyUse::Decrypt,

@@ -9,7 +9,7 @@ use super::saved_state;
 use crate::{
     error::{Error, Result},
     handle::ObjectHandle,
-    mechanism::{MechanismCall, Parameters, Scheme, row},
+    mechanism::{MechanismCall, Parameters, Scheme},
     object::Object,
     slot::Slot,
 };
@@ -32,7 +32,7 @@ enum Holds {
 impl DigestOperation {
     /// Starts the digest of a mechanism.
     pub(crate) fn new(call: &MechanismCall) -> Result<Self> {
-        let row = row(call.kind).ok_or(Error::MechanismInvalid)?;
+        let row = call.row;
         match (row.scheme, &call.parameters) {
             (Scheme::Digest(hash), Parameters::None) => {
                 Ok(Self { digest: Digest::new(hash)?, multi_part: false, holds: Holds::DataOnly })

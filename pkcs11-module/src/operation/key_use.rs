@@ -4,7 +4,7 @@
 //! that a token does not restrict the use of a key by them.
 
 use cryptoki_sys as ck;
-use hsm_backends::{Attributes, Value};
+use hsm_backends::Attributes;
 
 use crate::{
     error::{Error, Result},
@@ -55,14 +55,10 @@ pub fn check(attributes: &Attributes, mechanism: &Mechanism, key_use: KeyUse) ->
     if !attributes.flag(key_use.attribute()) {
         return Err(Error::KeyFunctionNotPermitted);
     }
-    match attributes.value(ck::CKA_ALLOWED_MECHANISMS) {
-        Some(Value::Ulongs(allowed))
-            if !allowed.is_empty() && allowed.binary_search(&mechanism.kind).is_err() =>
-        {
-            Err(Error::MechanismInvalid)
-        }
-        _ => Ok(()),
+    if !attributes.allows(mechanism.kind) {
+        return Err(Error::MechanismInvalid);
     }
+    Ok(())
 }
 
 impl KeyUse {
@@ -102,6 +98,8 @@ impl KeyUse {
 
 #[cfg(test)]
 mod tests {
+    use hsm_backends::Value;
+
     use super::*;
     use crate::mechanism::row;
 

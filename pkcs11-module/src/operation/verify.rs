@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     handle::ObjectHandle,
-    mechanism::{MechanismCall, row},
+    mechanism::MechanismCall,
     slot::Slot,
 };
 
@@ -41,7 +41,7 @@ enum Work {
 impl Verifier {
     /// Checks mechanism, key and parameters, and opens the key.
     pub(crate) fn new(slot: &Slot, call: MechanismCall, key: ObjectHandle) -> Result<Self> {
-        let row = row(call.kind).ok_or(Error::MechanismInvalid)?;
+        let row = call.row;
         let object = key_use::key(slot, key, row, KeyUse::Verify)?;
         let attributes = object.attributes();
         let work = match Mac::new(row.scheme, &call.parameters, || object.secret_key(slot))? {

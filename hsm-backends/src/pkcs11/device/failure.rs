@@ -16,6 +16,8 @@ pub(in crate::pkcs11) enum Failure {
     Unseen,
     /// There is no device to say anything; the text says what to do.
     Away(String),
+    /// The library does not return from a call that this one has to wait for; the text says what to do.
+    Stuck(String),
     /// The PIN of this login does not open the device any more.
     LoggedOut,
     /// The process ends.
@@ -98,8 +100,8 @@ impl Failure {
     /// As the stores' errors have it; `doing` names the function.
     pub(in crate::pkcs11) fn of(self, device: &Device, doing: &str) -> StoreError {
         let rv = match self {
-            Self::Away(what) if device.is_held() => return StoreError::Removed(what),
-            Self::Away(what) => return StoreError::Absent(what),
+            Self::Away(what) | Self::Stuck(what) if device.is_held() => return StoreError::Removed(what),
+            Self::Away(what) | Self::Stuck(what) => return StoreError::Absent(what),
             Self::Unseen => return StoreError::Absent(format!("{} is not to be seen", device.name())),
             Self::Ended => return StoreError::Device(format!("{}: the process ends", device.name())),
             Self::LoggedOut => return StoreError::TokenReplaced,

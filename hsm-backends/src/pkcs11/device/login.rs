@@ -1,15 +1,13 @@
 //! Who is logged in to a device: the vaults of this process share one login, which is made again where the device has
 //! forgotten it, and steps aside where the security officer or a PIN that has to be judged needs the device.
 
-use std::sync::{MutexGuard, PoisonError};
-
 use cryptoki_sys as ck;
 
 use super::{
     super::raw::{Raw, Rv},
-    Device, Failure, PAUSES, Session, State,
+    Device, Failure, PATIENCE, PAUSES, Session, State,
 };
-use crate::{Pin, Role};
+use crate::{Pin, Role, StoreError, Turn};
 
 /// What C_Login said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,45 +37,77 @@ impl State {
         self.logged_in && self.login.as_ref().is_some_and(|login| login.ours)
     }
 
-    /// The vault's PIN once more, where the device has forgotten it. A PIN that it refuses is never given again: the
-    /// tries of a PIN are few.
-    pub(super) fn log_in_again(&mut self, raw: Raw, session: ck::CK_SESSION_HANDLE) -> Result<(), Failure> {
-        let Some(login) = &mut self.login else { return Ok(()) };
-        match give(raw, session, ck::CKU_USER, &login.pin, self.softhsm) {
-            Ok(()) => login.ours = true,
-            Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => {}
-            Err(rv) if rv.refuses_pin() => {
-                login.refused = true;
-                return Err(Failure::LoggedOut);
-            }
-            Err(rv) => return Err(rv.into()),
-        }
-        self.logged_in = true;
-        self.turn += 1;
-        Ok(())
+    /// Whether a call has to see to the login first.
+    pub(super) fn is_login_due(&self) -> bool {
+        if self.login.is_some() { !self.logged_in } else { self.owes_logout }
     }
 }
 
 impl Device {
-    /// Held from the judgement of a PIN until the vault stands or is refused.
-    pub(in crate::pkcs11) fn logins(&self) -> MutexGuard<'_, ()> {
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The turn of whoever logs in or out, from the judgement of a PIN until the vault stands or is refused. Not to be had
+    /// where another thread's is in the library and does not come back.
+    pub(in crate::pkcs11) fn logins(&self) -> Result<Turn<'_>, StoreError> {
+        self.logins.take(PATIENCE).ok_or_else(|| self.stuck().of(self, "C_Login"))
+    }
+
+    /// The vault's PIN once more, where the device has forgotten it, and C_Logout where that is owed. A PIN that it
+    /// refuses is never given again: the tries of a PIN are few. Call with [`Work::Making`](super::Work) marked, or with
+    /// the library to oneself.
+    pub(super) fn log_in_where_due(&self, raw: Raw, session: ck::CK_SESSION_HANDLE) -> Result<(), Failure> {
+        let mut state = self.state();
+        if !state.is_login_due() {
+            return Ok(());
+        }
+        state.turn += 1;
+        let Some(login) = &state.login else {
+            state.owes_logout = false;
+            drop(state);
+            let _ = raw.logout(session);
+            return Ok(());
+        };
+        let (id, pin, softhsm) = (login.id, login.pin.clone(), state.softhsm);
+        drop(state);
+        let given = give(raw, session, ck::CKU_USER, &pin, softhsm);
+        let mut state = self.state();
+        state.turn += 1;
+        match given {
+            Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => state.logged_in = true,
+            Ok(()) => match &mut state.login {
+                Some(login) => {
+                    login.ours = true;
+                    state.logged_in = true;
+                }
+                // The last vault has closed meanwhile.
+                None => {
+                    drop(state);
+                    let _ = raw.logout(session);
+                }
+            },
+            Err(rv) if rv.refuses_pin() => {
+                if let Some(login) = state.login.as_mut().filter(|login| login.id == id) {
+                    login.refused = true;
+                }
+                return Err(Failure::LoggedOut);
+            }
+            Err(rv) => return Err(rv.into()),
+        }
+        Ok(())
     }
 
     /// C_Login as the user, once: where its answer is lost, the PIN may have been counted as wrong. Call with
-    /// [`Device::logins`] held.
+    /// [`Device::logins`]' turn.
     pub(in crate::pkcs11) fn log_in(&self, pin: &Pin) -> Result<LoggedIn, Failure> {
         self.state().login.take_if(|login| login.refused);
-        let outcome = self.call_once(|session| {
+        self.call_once(|session| {
             let softhsm = self.state().softhsm;
-            match give(session.raw, session.handle, ck::CKU_USER, pin, softhsm) {
-                Ok(()) => Ok(LoggedIn::Judged),
-                Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => Ok(LoggedIn::Already),
-                Err(rv) => Err(rv),
-            }
-        })?;
-        self.state().logged_in = true;
-        Ok(outcome)
+            let how = match give(session.raw, session.handle, ck::CKU_USER, pin, softhsm) {
+                Ok(()) => LoggedIn::Judged,
+                Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => LoggedIn::Already,
+                Err(rv) => return Err(rv),
+            };
+            self.state().logged_in = true;
+            Ok(how)
+        })
     }
 
     /// Runs `f` while nobody else calls the library.
@@ -91,32 +121,53 @@ impl Device {
     }
 
     /// Has the HSM judge a PIN although a vault of ours is logged in: it steps aside for that long. An application's own
-    /// login cannot. Call with [`Device::logins`] held.
+    /// login cannot. Call with [`Device::logins`]' turn.
     pub(in crate::pkcs11) fn judge_again(&self, pin: &Pin) -> Result<(), Failure> {
         self.call(Session::check_login)?;
         self.alone(|| {
-            let away = || Failure::Away(format!("{} went away", self.name()));
-            let (raw, _) = self.library.running().ok_or_else(away)?;
-            let mut state = self.state();
-            if !state.login.as_ref().is_some_and(|login| login.ours) {
+            if !self.state().login.as_ref().is_some_and(|login| login.ours) {
                 return Err(Failure::Foreign);
             }
-            let slot = state.slot.ok_or_else(away)?;
-            let session = state.sessions.any(raw, slot)?;
-            let _ = raw.logout(session);
-            state.turn += 1;
-            state.logged_in = false;
-            let judged = give(raw, session, ck::CKU_USER, pin, state.softhsm);
-            if judged.is_ok() {
-                state.logged_in = true;
-                if let Some(login) = &mut state.login {
-                    login.pin = pin.clone();
+            self.with_session(|raw, session| {
+                self.step_aside(raw, session);
+                let softhsm = self.state().softhsm;
+                let judged = give(raw, session, ck::CKU_USER, pin, softhsm);
+                if judged.is_ok() {
+                    let mut state = self.state();
+                    state.logged_in = true;
+                    if let Some(login) = &mut state.login {
+                        login.pin = pin.clone();
+                    }
+                } else {
+                    let _ = self.log_in_where_due(raw, session);
                 }
-            } else {
-                let _ = state.log_in_again(raw, session);
-            }
-            Ok(judged?)
+                judged
+            })
         })
+    }
+
+    /// Runs `f` with a session of the device. Call with the library to oneself.
+    fn with_session<T>(
+        &self,
+        f: impl FnOnce(Raw, ck::CK_SESSION_HANDLE) -> Result<T, Rv>,
+    ) -> Result<T, Failure> {
+        let slot = self.state().slot;
+        let Some(((raw, _), slot)) = self.library.running().zip(slot) else {
+            return Err(Failure::Away(format!("{} went away", self.name())));
+        };
+        let (session, generation) = self.borrow(raw, slot)?;
+        let done = f(raw, session);
+        self.put_back(raw, session, generation);
+        Ok(done?)
+    }
+
+    /// Logs out for a while.
+    fn step_aside(&self, raw: Raw, session: ck::CK_SESSION_HANDLE) {
+        let _ = raw.logout(session);
+        let mut state = self.state();
+        // Handles of private objects went with the login.
+        state.turn += 1;
+        state.logged_in = false;
     }
 
     /// C_Login for one use of a key with CKA_ALWAYS_AUTHENTICATE, between C_SignInit and C_Sign of the same session
@@ -143,20 +194,21 @@ impl Device {
         }
     }
 
-    /// Takes the login over for one more vault. Call with [`Device::logins`] held, after [`Device::log_in`].
+    /// Takes the login over for one more vault. Call with [`Device::logins`]' turn, after [`Device::log_in`].
     pub(in crate::pkcs11) fn hold(&self, pin: &Pin, how: LoggedIn) -> u64 {
         let mut state = self.state();
         state.last_login += 1;
         let id = state.last_login;
+        // What is still owed was ours, and nobody has logged out since.
+        let ours = std::mem::take(&mut state.owes_logout) || how == LoggedIn::Judged;
         match &mut state.login {
             Some(login) => {
                 login.vaults += 1;
-                login.ours |= how == LoggedIn::Judged;
+                login.ours |= ours;
                 login.pin = pin.clone();
                 login.id
             }
             login => {
-                let ours = how == LoggedIn::Judged;
                 *login = Some(Login { pin: pin.clone(), vaults: 1, ours, refused: false, id });
                 id
             }
@@ -177,31 +229,34 @@ impl Device {
         self.state().login.as_ref().is_none_or(|login| login.id != id || login.refused)
     }
 
-    /// A vault closes: the last one logs out, if it was we who logged in.
+    /// A vault closes: the last one logs out, if it was we who logged in. Where the library does not return from another
+    /// thread's call, the next call that it takes does.
     pub(in crate::pkcs11) fn release(&self, id: u64) {
-        let _turn = self.logins();
+        let turn = self.logins.take(PATIENCE);
         let mut state = self.state();
         let Some(login) = state.login.as_mut().filter(|login| login.id == id) else { return };
         login.vaults -= 1;
         if login.vaults > 0 {
             return;
         }
-        let (epoch, logout) = (state.epoch, state.logs_out());
+        let epoch = state.epoch;
+        state.owes_logout = state.logs_out();
         state.login = None;
         state.logged_in = false;
         state.turn += 1;
         drop(state);
         // A device that is away has logged out already.
-        if let Ok(inside) = self.enter()
+        if turn.is_some()
+            && let Ok(inside) = self.enter()
             && inside.epoch == epoch
         {
-            self.state().sessions.close(inside.raw, logout);
+            self.leave(inside.raw);
         }
     }
 
     /// Runs `f` in a session of the security officer, who is logged in for as long as that takes. A user's login of
     /// ours steps aside meanwhile; an application's own cannot: [`ck::CKR_USER_ANOTHER_ALREADY_LOGGED_IN`]. Call with
-    /// [`Device::logins`] held.
+    /// [`Device::logins`]' turn.
     pub(in crate::pkcs11) fn as_officer<T>(
         &self,
         pin: &Pin,
@@ -220,42 +275,36 @@ impl Device {
         // Once through the usual way, so that the device is found and awake.
         self.call(|session| session.raw.session_state(session.handle).map(drop))?;
         self.alone(|| {
-            let Some((raw, _)) = self.library.running() else {
-                return Err(Failure::Away(format!("{} went away", self.name())));
-            };
-            let mut state = self.state();
-            let Some(slot) = state.slot else {
-                return Err(Failure::Away(format!("{} went away", self.name())));
-            };
-            let steps_aside = state.logs_out();
-            let session = state.sessions.any(raw, slot)?;
-            if steps_aside {
-                let _ = raw.logout(session);
-                // Handles of private objects went with the login.
-                state.turn += 1;
-                state.logged_in = false;
-            }
-            let outcome = give(raw, session, ck::CKU_SO, pin, state.softhsm).and_then(|()| {
-                let outcome = f(&raw, session);
-                let _ = raw.logout(session);
+            self.with_session(|raw, session| {
+                let (steps_aside, softhsm) = {
+                    let state = self.state();
+                    (state.logs_out(), state.softhsm)
+                };
+                if steps_aside {
+                    self.step_aside(raw, session);
+                }
+                let outcome = give(raw, session, ck::CKU_SO, pin, softhsm).and_then(|()| {
+                    let outcome = f(&raw, session);
+                    let _ = raw.logout(session);
+                    outcome
+                });
+                if let (Ok(_), Some(login), Some(new)) = (&outcome, &mut self.state().login, users) {
+                    login.pin = new.clone();
+                }
+                if steps_aside {
+                    let _ = self.log_in_where_due(raw, session);
+                }
                 outcome
-            });
-            if let (Ok(_), Some(login), Some(new)) = (&outcome, &mut state.login, users) {
-                login.pin = new.clone();
-            }
-            if steps_aside {
-                let _ = state.log_in_again(raw, session);
-            }
-            outcome.map_err(Failure::Said)
+            })
         })
     }
 
-    /// C_InitPIN by the security officer. A user's login goes on with the new PIN. Call with [`Device::logins`] held.
+    /// C_InitPIN by the security officer. A user's login goes on with the new PIN. Call with [`Device::logins`]' turn.
     pub(in crate::pkcs11) fn set_user_pin(&self, so_pin: &Pin, new: &Pin) -> Result<(), Failure> {
         self.as_officer_then(so_pin, |raw, session| raw.init_pin(session, new.expose()), Some(new))
     }
 
-    /// C_SetPIN by whose PIN it is. Call with [`Device::logins`] held, and for the user after [`Device::log_in`].
+    /// C_SetPIN by whose PIN it is. Call with [`Device::logins`]' turn, and for the user after [`Device::log_in`].
     pub(in crate::pkcs11) fn change_pin(&self, role: Role, old: &Pin, new: &Pin) -> Result<(), Failure> {
         match role {
             Role::SecurityOfficer => {

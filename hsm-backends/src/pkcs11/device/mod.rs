@@ -6,10 +6,14 @@
 //! and the login is made again with the PIN of the vault; where that does not help, the library is finalised and
 //! initialised anew (some never find their device again without), and the call is made again, for as long as
 //! [`PATIENCE`] lasts.
+//!
+//! No lock is held while the library is called: it may never return.
 
 mod failure;
 mod login;
 mod pool;
+mod session;
+mod work;
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
@@ -19,19 +23,20 @@ use std::{
 use cryptoki_sys as ck;
 
 use super::{
-    library::{Absent, Inside, Libraries, Library},
+    library::{Absent, Inside, Libraries, Library, PATIENCE},
     raw::{Raw, Rv, TokenInfo},
     selector::Selector,
 };
+use crate::Turns;
 use failure::{Lost, cause, patiently};
 use login::Login;
-use pool::Pool;
+use pool::{Idle, Pool};
+use work::{Work, Works};
 
 pub(super) use failure::Failure;
 pub(super) use login::LoggedIn;
+pub(super) use session::Session;
 
-/// How long a call goes on trying while the device is away and a vault is open, or no session is free.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Waits between two tries, from the first to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 /// Tries of a call that nobody has been promised anything of: as it is, with new sessions, with the library begun anew.
@@ -51,21 +56,32 @@ struct State {
     login: Option<Login>,
     /// Whether the device is logged in, in this epoch.
     logged_in: bool,
+    /// A login of ours that no vault has any more, and that could not be ended.
+    owes_logout: bool,
     /// The number of the login that was held last.
     last_login: u64,
     /// How often the token was looked for in vain.
     looks: u32,
     /// Whether the token is SoftHSM's.
     softhsm: bool,
+    works: Works,
+    /// Threads that wait for something of this to change.
+    waiting: usize,
 }
 
 impl State {
-    /// Nothing that was opened or found before is worth anything.
-    fn begin_anew(&mut self) {
-        self.sessions.forget();
-        self.turn += 1;
+    /// Nothing that was opened or found before is worth anything: what is given back is gone, or to be closed.
+    fn begin_anew(&mut self) -> Idle {
         self.slot = None;
+        self.owes_logout = false;
+        self.give_up()
+    }
+
+    /// All sessions are given up, and the login with them.
+    fn give_up(&mut self) -> Idle {
+        self.turn += 1;
         self.logged_in = false;
+        self.sessions.forget()
     }
 }
 
@@ -75,37 +91,9 @@ pub(super) struct Device {
     library: Arc<Library>,
     selector: Selector,
     state: Mutex<State>,
-    returned: Condvar,
-    /// Held by whoever logs in or out, from the judgement of a PIN until the vault stands.
-    logins: Mutex<()>,
-}
-
-/// A session for the length of a call.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) raw: Raw,
-    pub(super) handle: ck::CK_SESSION_HANDLE,
-    /// Object handles of another turn are worthless.
-    pub(super) turn: u64,
-    generation: u64,
-    /// Whether a vault is open, so that the session is to be the user's.
-    user: bool,
-}
-
-impl Session {
-    /// [`Session::is_users`], while a vault is open.
-    pub(super) fn check_login(&self) -> Result<(), Rv> {
-        if self.user { self.is_users() } else { Ok(()) }
-    }
-
-    /// CKR_USER_NOT_LOGGED_IN where the user is not: somebody else's C_Logout may have taken the login, and a search
-    /// shows no private object then, and says nothing of it.
-    pub(super) fn is_users(&self) -> Result<(), Rv> {
-        match self.raw.session_state(self.handle)? {
-            ck::CKS_RO_USER_FUNCTIONS | ck::CKS_RW_USER_FUNCTIONS => Ok(()),
-            _ => Err(Rv(ck::CKR_USER_NOT_LOGGED_IN)),
-        }
-    }
+    changed: Condvar,
+    /// Of whoever logs in or out, from the judgement of a PIN until the vault stands.
+    logins: Turns,
 }
 
 /// A try that failed, and what there was then.
@@ -123,8 +111,8 @@ impl Device {
             library,
             selector: selector.clone(),
             state: Mutex::default(),
-            returned: Condvar::new(),
-            logins: Mutex::new(()),
+            changed: Condvar::new(),
+            logins: Turns::default(),
         })
     }
 
@@ -167,14 +155,11 @@ impl Device {
                 }
             };
             let Session { raw, handle, generation, .. } = session;
-            let mut state = self.state();
             if lost {
-                state.sessions.discard(raw, handle, generation);
+                self.discard(raw, handle, generation);
             } else {
-                state.sessions.put_back(raw, handle, generation);
+                self.put_back(raw, handle, generation);
             }
-            drop(state);
-            self.returned.notify_one();
             done.map_err(|rv| Failed { epoch: inside.epoch, generation, failure: rv.into() })
         })
     }
@@ -192,10 +177,11 @@ impl Device {
         Ok(done?)
     }
 
-    /// Runs `f` with the slot that the token is in.
+    /// Runs `f` with the slot that the token is in. One thread at a time asks.
     fn at_slot<T>(&self, f: impl Fn(Raw, ck::CK_SLOT_ID) -> Result<T, Rv>) -> Result<T, Failure> {
         self.healed(|| {
             let (inside, slot) = self.reach()?;
+            let _mark = self.mark(Work::Asking).map_err(|failure| self.failed(&inside, failure))?;
             f(inside.raw, slot).map_err(|rv| self.failed(&inside, rv.into()))
         })
     }
@@ -214,7 +200,7 @@ impl Device {
             let lost = match &failed.failure {
                 Failure::Said(rv) => rv.lost(),
                 Failure::Away(_) | Failure::Unseen => Some(Lost::Library),
-                Failure::LoggedOut | Failure::Foreign | Failure::Ended => None,
+                Failure::LoggedOut | Failure::Foreign | Failure::Ended | Failure::Stuck(_) => None,
             };
             let Some(lost) = lost else { return Err(failed.failure) };
             // Each kind may look like the other at first.
@@ -240,30 +226,31 @@ impl Device {
     /// Makes new what is broken, unless somebody has done so since. Call with the library to oneself.
     fn repair(&self, lost: Lost, failed: &Failed) {
         let running = self.library.running();
+        let current = running.filter(|(_, epoch)| *epoch == failed.epoch).map(|(raw, _)| raw);
         let mut state = self.state();
-        match (lost, running) {
-            (Lost::Sessions, Some((raw, epoch))) if epoch == failed.epoch => {
-                if state.epoch == epoch && state.sessions.generation() == failed.generation {
-                    state.sessions.close(raw, false);
-                    state.turn += 1;
-                    state.logged_in = false;
+        if state.epoch == failed.epoch {
+            let same = state.sessions.generation() == failed.generation;
+            match (lost, current) {
+                (Lost::Sessions, Some(raw)) if same => {
+                    let idle = state.give_up();
+                    drop(state);
+                    idle.close(raw, false);
                 }
-            }
-            (Lost::Sessions, _) => {}
-            (Lost::Library, running) => {
-                if state.epoch == failed.epoch {
+                (Lost::Sessions, _) => drop(state),
+                (Lost::Library, current) => {
+                    let idle = state.begin_anew();
+                    drop(state);
                     // What the application goes on using is not left with our sessions in it.
-                    if let Some((raw, epoch)) = running
-                        && epoch == failed.epoch
-                        && !self.library.is_ours()
-                    {
-                        state.sessions.close(raw, false);
+                    if let Some(raw) = current.filter(|_| !self.library.is_ours()) {
+                        idle.close(raw, false);
                     }
-                    state.begin_anew();
                 }
-                drop(state);
-                self.library.stop(failed.epoch);
             }
+        } else {
+            drop(state);
+        }
+        if lost == Lost::Library {
+            self.library.stop(failed.epoch);
         }
     }
 
@@ -283,9 +270,9 @@ impl Device {
         Failed { epoch: inside.epoch, generation: self.state().sessions.generation(), failure }
     }
 
-    /// Before fork(2).
-    pub(super) fn shut(&self) {
-        self.library.shut_all();
+    /// Before fork(2), which may have `waited` for a call in vain already.
+    pub(super) fn shut(&self, waited: bool) {
+        self.library.shut(waited);
     }
 
     /// After fork(2).
@@ -296,10 +283,11 @@ impl Device {
     /// What is left to do before the library stops.
     pub(super) fn leave(&self, raw: Raw) {
         let mut state = self.state();
-        let logout = state.logs_out();
-        state.sessions.close(raw, logout);
-        state.turn += 1;
-        state.logged_in = false;
+        let logout = state.logs_out() || state.owes_logout;
+        state.owes_logout = false;
+        let idle = state.give_up();
+        drop(state);
+        idle.close(raw, logout);
     }
 
     /// Whether a vault is open.
@@ -319,6 +307,7 @@ impl Device {
                     format!("{name} cannot be loaded: {cause}; install the HSM's PKCS#11 library or correct module-path")
                 }
                 Absent::Ended => return Failure::Ended,
+                Absent::Stuck => return self.stuck(),
                 Absent::NotInitialized(rv) => {
                     format!("{name} does not initialise (C_Initialize {rv}); look at the library's own log and settings")
                 }
@@ -326,7 +315,8 @@ impl Device {
         })?;
         let mut state = self.state();
         if state.epoch != inside.epoch {
-            state.begin_anew();
+            // They went with the library that they were of.
+            drop(state.begin_anew());
             state.epoch = inside.epoch;
         }
         drop(state);
@@ -335,21 +325,28 @@ impl Device {
 
     /// The slot that the token is in.
     fn slot(&self, inside: &Inside<'_>) -> Result<ck::CK_SLOT_ID, Failure> {
-        let mut state = self.state();
-        if let Some(slot) = state.slot {
-            return Ok(slot);
-        }
+        let _mark = loop {
+            let state = self.state();
+            if let Some(slot) = state.slot {
+                return Ok(slot);
+            }
+            if let Some(mark) = self.begin(state, Work::Making)? {
+                break mark;
+            }
+        };
         let mut fitting = Vec::new();
         let mut blanks = Vec::new();
-        state.softhsm = false;
+        let mut softhsm = false;
         for slot in inside.raw.slots(true)? {
             let Ok(token) = patiently(|| inside.raw.token_info(slot)) else { continue };
             let blank = token.flags & ck::CKF_TOKEN_INITIALIZED == 0;
             if self.selector.fits(slot, &token) {
-                state.softhsm = token.manufacturer.starts_with("SoftHSM");
+                softhsm = token.manufacturer.starts_with("SoftHSM");
                 if blank { blanks.push(slot) } else { fitting.push(slot) }
             }
         }
+        let mut state = self.state();
+        state.softhsm = softhsm;
         if fitting.is_empty() && state.looks < LOOKS {
             state.looks += 1;
             return Err(Failure::Unseen);
@@ -362,7 +359,7 @@ impl Device {
         match fitting[..] {
             [slot] => {
                 state.slot = Some(slot);
-                if blanks.is_empty() || !blanks.contains(&slot) {
+                if !blanks.contains(&slot) {
                     state.looks = 0;
                 }
                 Ok(slot)
@@ -376,42 +373,6 @@ impl Device {
                 fitting.len(),
                 self.selector
             ))),
-        }
-    }
-
-    /// A session that is open, and logged in if a vault is. Where the HSM opens no more of them, one that is brought
-    /// back by another thread or given up by another process.
-    fn take(&self, inside: &Inside<'_>, slot: ck::CK_SLOT_ID) -> Result<Session, Failure> {
-        let raw = inside.raw;
-        let begun = Instant::now();
-        let mut state = self.state();
-        loop {
-            if state.login.as_ref().is_some_and(|login| login.refused) {
-                return Err(Failure::LoggedOut);
-            }
-            let lent = if state.login.is_some() && !state.logged_in {
-                match state.sessions.any(raw, slot) {
-                    Ok(session) => {
-                        state.log_in_again(raw, session)?;
-                        continue;
-                    }
-                    Err(rv) => Err(rv),
-                }
-            } else {
-                state.sessions.lend(raw, slot)
-            };
-            match lent {
-                Ok(handle) => {
-                    let (turn, generation) = (state.turn, state.sessions.generation());
-                    let user = state.login.is_some();
-                    return Ok(Session { raw, handle, turn, generation, user });
-                }
-                Err(rv) if rv.is_session_limit() && begun.elapsed() < PATIENCE => {
-                    let woken = self.returned.wait_timeout(state, PAUSES.0);
-                    state = woken.unwrap_or_else(PoisonError::into_inner).0;
-                }
-                Err(rv) => return Err(rv.into()),
-            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! The sessions that a device has open: lent for the length of a call, and kept between calls.
+//! The sessions that a device has open: lent for the length of a call, and kept between calls. Only who has which is
+//! kept here; they are opened and closed without the lock that this lies behind.
 
 use cryptoki_sys as ck;
 
@@ -22,58 +23,40 @@ impl Pool {
         self.generation
     }
 
-    /// An idle session, or a new one. The device's own answer where it opens none.
-    pub(super) fn lend(&mut self, raw: Raw, slot: ck::CK_SLOT_ID) -> Result<ck::CK_SESSION_HANDLE, Rv> {
-        match self.idle.pop() {
-            Some(session) => Ok(session),
-            None => {
-                let session = open(raw, slot)?;
-                self.open += 1;
-                Ok(session)
-            }
+    /// Lends an idle session.
+    pub(super) fn lend(&mut self) -> Option<ck::CK_SESSION_HANDLE> {
+        self.idle.pop()
+    }
+
+    /// Counts a session that was opened in `generation` and is lent.
+    pub(super) fn opened(&mut self, generation: u64) {
+        if generation == self.generation {
+            self.open += 1;
         }
     }
 
-    /// A session for whoever has the pool to himself; it stays in the pool.
-    pub(super) fn any(&mut self, raw: Raw, slot: ck::CK_SLOT_ID) -> Result<ck::CK_SESSION_HANDLE, Rv> {
-        let session = self.lend(raw, slot)?;
-        self.idle.push(session);
-        Ok(session)
-    }
-
-    /// Takes a session back that was lent in `generation`.
-    pub(super) fn put_back(&mut self, raw: Raw, session: ck::CK_SESSION_HANDLE, generation: u64) {
-        if generation == self.generation && self.idle.len() < MAX_IDLE {
+    /// Takes a session back that was lent in `generation`; false where it is to be closed.
+    pub(super) fn put_back(&mut self, session: ck::CK_SESSION_HANDLE, generation: u64) -> bool {
+        let kept = generation == self.generation && self.idle.len() < MAX_IDLE;
+        if kept {
             self.idle.push(session);
-        } else {
-            self.discard(raw, session, generation);
         }
+        kept
     }
 
-    /// Closes a session that was lent in `generation`, and that may be closed already.
-    pub(super) fn discard(&mut self, raw: Raw, session: ck::CK_SESSION_HANDLE, generation: u64) {
-        let _ = raw.close_session(session);
+    /// A session that was lent in `generation` has been closed.
+    pub(super) fn closed(&mut self, generation: u64) {
         if generation == self.generation {
             self.open = self.open.saturating_sub(1);
         }
     }
 
-    /// Forgets all sessions: they went with the library that they were of.
-    pub(super) fn forget(&mut self) {
+    /// Forgets all sessions: those that are idle are the caller's to close, if they are not gone; those that are lent are
+    /// closed when they come back.
+    pub(super) fn forget(&mut self) -> Idle {
         self.generation += 1;
-        self.idle.clear();
         self.open = 0;
-    }
-
-    /// Closes all sessions that are not lent, and forgets the others. With `logout`, logs out by the first that does.
-    pub(super) fn close(&mut self, raw: Raw, logout: bool) {
-        if logout {
-            let _ = self.idle.iter().any(|session| raw.logout(*session).is_ok());
-        }
-        for session in self.idle.drain(..) {
-            let _ = raw.close_session(session);
-        }
-        self.forget();
+        Idle(std::mem::take(&mut self.idle))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -81,8 +64,24 @@ impl Pool {
     }
 }
 
+/// Sessions that nobody has and that the pool has forgotten.
+#[must_use = "they stay open otherwise"]
+pub(super) struct Idle(Vec<ck::CK_SESSION_HANDLE>);
+
+impl Idle {
+    /// Closes them. With `logout`, logs out by the first that does.
+    pub(super) fn close(self, raw: Raw, logout: bool) {
+        if logout {
+            let _ = self.0.iter().any(|session| raw.logout(*session).is_ok());
+        }
+        for session in self.0 {
+            let _ = raw.close_session(session);
+        }
+    }
+}
+
 /// A session that may write, or one that may only read where the token takes no other.
-fn open(raw: Raw, slot: ck::CK_SLOT_ID) -> Result<ck::CK_SESSION_HANDLE, Rv> {
+pub(super) fn open(raw: Raw, slot: ck::CK_SLOT_ID) -> Result<ck::CK_SESSION_HANDLE, Rv> {
     match raw.open_session(slot, true) {
         Err(Rv(ck::CKR_TOKEN_WRITE_PROTECTED)) => raw.open_session(slot, false),
         opened => opened,

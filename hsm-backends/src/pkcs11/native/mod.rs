@@ -172,24 +172,20 @@ impl NativeKey {
 
     /// Its handle in this session; CKR_KEY_HANDLE_INVALID where the HSM has it no more.
     fn handle(&self, session: &Session) -> Result<ck::CK_OBJECT_HANDLE, Rv> {
-        let mut state = self.state();
-        if let Some((turn, handle)) = state.found
+        let found = self.state().found;
+        if let Some((turn, handle)) = found
             && turn == session.turn
         {
             return Ok(handle);
         }
+        let (label, id) = self.names();
         let class = (ck::CKA_CLASS, number(ck::CKO_PRIVATE_KEY));
         let key_type = (ck::CKA_KEY_TYPE, number(key_type(self.public.algorithm())));
-        let named: Template = vec![
-            class.clone(),
-            key_type.clone(),
-            (ck::CKA_LABEL, state.label.clone()),
-            (ck::CKA_ID, state.id.clone()),
-        ];
+        let named: Template = vec![class.clone(), key_type.clone(), (ck::CKA_LABEL, label), (ck::CKA_ID, id)];
         for template in [named, vec![class, key_type]] {
             for handle in session.raw.find(session.handle, &template)? {
                 if self.may_be(session, handle)? && self.proves(session, handle)? {
-                    state.found = Some((session.turn, handle));
+                    self.state().found = Some((session.turn, handle));
                     return Ok(handle);
                 }
             }

@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     error::Result,
     handle::{ObjectHandle, SessionHandle, SlotId},
-    mechanism::{MechanismCall, Parameters},
+    mechanism::{MechanismCall, Parameters, row},
     slot::Slot,
     template::{Answer, RawAttribute, RawValue},
 };
@@ -134,7 +134,7 @@ fn on_token() -> Made {
 }
 
 fn call(kind: u64) -> MechanismCall {
-    MechanismCall { kind, parameters: Parameters::None }
+    MechanismCall { row: row(kind).unwrap(), parameters: Parameters::None }
 }
 
 /// A module with one slot, and two sessions on it.

@@ -156,7 +156,7 @@ fn a_key_on_the_token_that_all_may_see_is_still_the_users() {
         fixture.generate(ck::CKM_AES_KEY_GEN, &len.clone().and(&open).and(&readable())).expect("a key");
     let private = fixture.created(&ed25519_private().and(&open));
     let parameters = Parameters::Iv16([0; 16]);
-    let cbc = || MechanismCall { kind: ck::CKM_AES_CBC, parameters: parameters.clone() };
+    let cbc = || MechanismCall { row: row(ck::CKM_AES_CBC).unwrap(), parameters: parameters.clone() };
     let begin = || fixture.module.encrypt_init(fixture.ro, cbc(), secret);
     assert_eq!(begin(), Ok(()));
     fixture.module.logout(fixture.rw).expect("the user was logged in");

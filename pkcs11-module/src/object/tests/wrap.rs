@@ -7,11 +7,11 @@ const IV: [u8; 16] = [9; 16];
 
 fn gcm(aad: &[u8]) -> MechanismCall {
     let parameters = Parameters::Gcm { iv: vec![5; 12], aad: aad.to_vec(), tag_bits: 128 };
-    MechanismCall { kind: ck::CKM_AES_GCM, parameters }
+    MechanismCall { row: row(ck::CKM_AES_GCM).unwrap(), parameters }
 }
 
 fn cbc_pad() -> MechanismCall {
-    MechanismCall { kind: ck::CKM_AES_CBC_PAD, parameters: Parameters::Iv16(IV) }
+    MechanismCall { row: row(ck::CKM_AES_CBC_PAD).unwrap(), parameters: Parameters::Iv16(IV) }
 }
 
 fn key_wrap() -> MechanismCall {
@@ -198,7 +198,7 @@ fn who_may_be_wrapped() {
     let data = fixture.created(&data());
     let nothing = ObjectHandle(0);
     let bits = MechanismCall {
-        kind: ck::CKM_AES_GCM,
+        row: row(ck::CKM_AES_GCM).unwrap(),
         parameters: Parameters::Gcm { iv: vec![5; 12], aad: vec![], tag_bits: 127 },
     };
     let cases = [

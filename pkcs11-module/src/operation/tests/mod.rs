@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     error::Result,
     handle::{ObjectHandle, SessionHandle, SlotId},
-    mechanism::{MechanismCall, Parameters},
+    mechanism::{MechanismCall, Parameters, row},
     object::SessionObject,
     output::{Output, Written},
     slot::Slot,
@@ -141,7 +141,7 @@ fn filled(mut call: impl FnMut(Output<'_>) -> Result<Written>) -> Result<Vec<u8>
 }
 
 fn call(kind: u64, parameters: Parameters) -> MechanismCall {
-    MechanismCall { kind, parameters }
+    MechanismCall { row: row(kind).unwrap(), parameters }
 }
 
 fn plain(kind: u64) -> MechanismCall {

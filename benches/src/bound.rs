@@ -1,0 +1,200 @@
+//! What the project promises of a row, as ratios within one run wherever that can be, and how strictly it is taken.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    contender::Kind,
+    measure::Timing,
+    row::{Column, RAW, Row},
+    sqlite::SQLITE,
+};
+
+/// A promise.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Bound {
+    /// One column takes at most so many times what another takes.
+    AtMost { column: Column, times: f64, of: Column },
+    /// One column's rate is at least so many times that of another.
+    AtLeast { column: Column, times: f64, of: Column },
+    /// At least so many times the rate of the faster of the other modules that can do it.
+    FasterThanOthers(f64),
+    /// At most this many microseconds.
+    Micros(f64),
+    /// At most this many microseconds more than another column.
+    MicrosOver(f64, Column),
+    /// At most this many bytes.
+    Bytes(f64),
+}
+
+/// How strictly the bounds are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Check {
+    /// As they stand: for a quiet machine.
+    Exact,
+    /// Missed by far only: for a busy machine. docs/benchmarks.md says how much room each kind has.
+    Far,
+}
+
+/// What was found of a promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Held,
+    Missed,
+    /// The row lacks a column that the promise is about, or this machine cannot show it.
+    Unknown,
+}
+
+/// How much worse than promised a figure of each kind may be on a busy machine.
+pub(crate) mod room {
+    /// Ratios of two columns that compute.
+    pub(crate) const RATIO: f64 = 1.2;
+    /// Ratios to what a disk does: two in turn may differ by that much.
+    pub(crate) const DISK: f64 = 1.7;
+    /// Microseconds.
+    pub(crate) const TIME: f64 = 4.0;
+    /// Bytes, which do not depend on what else runs.
+    pub(crate) const MEMORY: f64 = 1.1;
+}
+
+/// What the bare algorithm gains by a second thread when it has two processors to itself, and a little less.
+const TWO_TO_ITSELF: f64 = 1.8;
+
+impl Bound {
+    /// Against the bare algorithm.
+    pub(crate) fn of_raw(times: f64) -> Self {
+        Self::AtMost { column: Column::ours(""), times, of: Column::of(RAW) }
+    }
+
+    /// Whether it holds.
+    pub(crate) fn verdict(&self, row: &Row, check: Check) -> Verdict {
+        let busy = check == Check::Far && self.shared_its_processor(row);
+        let Some(found) = self.found_by(row, busy) else { return Verdict::Unknown };
+        let room = if check == Check::Exact { 1.0 } else { self.room() };
+        let limit = self.limit();
+        let held = if self.is_minimum() { found * room >= limit } else { found <= limit * room };
+        match held {
+            true => Verdict::Held,
+            false if check == Check::Far && self.needs_two_processors(row) => Verdict::Unknown,
+            false => Verdict::Missed,
+        }
+    }
+
+    fn is_minimum(&self) -> bool {
+        matches!(self, Self::AtLeast { .. } | Self::FasterThanOthers(_))
+    }
+
+    fn room(&self) -> f64 {
+        match self {
+            Self::AtMost { of, .. } if of.who == SQLITE => room::DISK,
+            Self::AtMost { .. } | Self::AtLeast { .. } | Self::FasterThanOthers(_) => room::RATIO,
+            Self::Micros(_) | Self::MicrosOver(..) => room::TIME,
+            Self::Bytes(_) => room::MEMORY,
+        }
+    }
+
+    /// Whether several threads are compared where not even the bare algorithm has two processors to itself.
+    fn needs_two_processors(&self, row: &Row) -> bool {
+        let Self::AtLeast { column, of, .. } = self else { return false };
+        if column.how == of.how {
+            return false;
+        }
+        let raw = |column: &Column| row.timing(&Column::with(RAW, &column.how));
+        let (Some(more), Some(one)) = (raw(column), raw(of)) else { return false };
+        one.quick / more.quick < TWO_TO_ITSELF
+    }
+
+    /// Whether the column compared with computes in one thread and got less than nine tenths of a processor: something
+    /// else ran.
+    fn shared_its_processor(&self, row: &Row) -> bool {
+        let compared = match self {
+            Self::AtMost { of, .. } if of.who != SQLITE => row.timing(of),
+            Self::FasterThanOthers(_) => row.timing(&Column::of(RAW)),
+            _ => None,
+        };
+        compared.is_some_and(|timing| timing.cpu.is_some_and(|cpu| cpu < 0.9 * timing.quick))
+    }
+
+    /// The figure that is bounded; `None` where the row lacks a column that it takes.
+    pub(crate) fn found(&self, row: &Row) -> Option<f64> {
+        self.found_by(row, false)
+    }
+
+    /// By the clock, or on a machine that was busy by processor time. The clock's ratios are of the lower quartiles, since
+    /// what else runs slows most turns; but of the medians where turns have so different numbers of operations in
+    /// them that chance alone sets their quartiles apart.
+    fn found_by(&self, row: &Row, busy: bool) -> Option<f64> {
+        let of = |column: &Column| {
+            let Timing { quick, cpu, median, .. } = row.timing(column)?;
+            match self {
+                _ if busy => cpu,
+                Self::FasterThanOthers(_) => Some(median),
+                _ => Some(quick),
+            }
+        };
+        let ours = Column::ours("");
+        match self {
+            Self::AtMost { column, of: other, .. } => Some(of(column)? / of(other)?),
+            Self::AtLeast { column, of: other, .. } => Some(of(other)? / of(column)?),
+            Self::FasterThanOthers(_) => {
+                let others = [Kind::SoftHsm, Kind::Kryoptic].into_iter();
+                let fastest = others.filter_map(|kind| of(&Column::of(kind.name()))).min_by(f64::total_cmp);
+                Some(fastest? / of(&ours)?)
+            }
+            Self::Micros(_) => Some(row.timing(&ours)?.median / 1e3),
+            Self::MicrosOver(_, other) => Some((of(&ours)? - of(other)?) / 1e3),
+            Self::Bytes(_) => Some(row.timing(&ours)?.median),
+        }
+    }
+
+    /// What the figure is compared with.
+    pub(crate) fn limit(&self) -> f64 {
+        match self {
+            Self::AtMost { times, .. } | Self::AtLeast { times, .. } => *times,
+            Self::FasterThanOthers(limit)
+            | Self::Micros(limit)
+            | Self::MicrosOver(limit, _)
+            | Self::Bytes(limit) => *limit,
+        }
+    }
+
+    /// The promise in words.
+    pub(crate) fn promise(&self) -> String {
+        let limit = self.limit();
+        let named = |column: &Column| {
+            let who = if column.who == Kind::Trellis.name() { "" } else { &*column.who };
+            [who, &*column.how].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+        };
+        match self {
+            Self::AtMost { of, .. } => format!("≤ {limit:.2} × {}", named(of)),
+            Self::AtLeast { column, of, .. } if column.how.is_empty() => {
+                format!("≥ {limit:.2} × the rate of {}", named(of))
+            }
+            Self::AtLeast { column, of, .. } => {
+                format!("{}: ≥ {limit:.2} × the rate of {}", named(column), named(of))
+            }
+            Self::FasterThanOthers(_) => format!("≥ {limit:.1} × the faster of the other modules"),
+            Self::Micros(_) => format!("≤ {limit:.0} µs"),
+            Self::MicrosOver(_, of) => format!("≤ {limit:.0} µs more than {}", named(of)),
+            Self::Bytes(_) => format!("≤ {limit:.0} bytes"),
+        }
+    }
+
+    /// What was found, in the unit of the promise.
+    pub(crate) fn finding(&self, row: &Row) -> String {
+        let Some(found) = self.found(row) else { return "not measured here".to_owned() };
+        match self {
+            Self::AtMost { .. } | Self::AtLeast { .. } => format!("{found:.3} ×"),
+            Self::FasterThanOthers(_) => format!("{found:.2} ×"),
+            Self::Micros(_) | Self::MicrosOver(..) => format!("{found:.1} µs"),
+            Self::Bytes(_) => format!("{found:.0} bytes"),
+        }
+    }
+
+    /// By how much it is missed, in hundredths of the promise.
+    pub(crate) fn missed_by(&self, row: &Row) -> Option<f64> {
+        let (found, limit) = (self.found(row)?, self.limit());
+        let over = if self.is_minimum() { 1.0 - found / limit } else { found / limit - 1.0 };
+        (over > 0.0).then_some(over * 100.0)
+    }
+}

@@ -1,0 +1,77 @@
+//! What is measured: a file for each subject, and in it a table of rows.
+
+mod find;
+mod generate;
+mod memory;
+mod objects;
+mod processes;
+mod sessions;
+mod sign;
+mod startup;
+pub(crate) mod stores;
+mod threads;
+mod verify;
+
+use crate::{
+    contender::Contender,
+    measure::{Result, Turns},
+    row::{Plan, Row},
+};
+
+/// What is signed unless a row says otherwise.
+pub(crate) const MESSAGE: [u8; 32] = [0x42; 32];
+
+/// The groups, in the order of the table.
+pub(crate) mod group {
+    pub(crate) const SIGN: &str = "Sign";
+    pub(crate) const VERIFY: &str = "Verify";
+    pub(crate) const GENERATE: &str = "Generate a key pair";
+    pub(crate) const PARALLEL: &str = "Threads and processes";
+    pub(crate) const OBJECTS: &str = "Objects";
+    pub(crate) const SESSIONS: &str = "Sessions";
+    pub(crate) const START: &str = "C_Initialize";
+    pub(crate) const FIND: &str = "Find";
+    pub(crate) const MEMORY: &str = "Resident memory";
+    pub(crate) const STORES: &str = "Stores";
+    pub(crate) const ALL: [&str; 10] =
+        [SIGN, VERIFY, GENERATE, PARALLEL, OBJECTS, SESSIONS, START, FIND, MEMORY, STORES];
+}
+
+/// The rows with tokens that are new.
+pub(crate) fn of_modules() -> Vec<Plan> {
+    [
+        sign::rows(),
+        verify::rows(),
+        generate::rows(),
+        threads::rows(),
+        processes::rows(),
+        objects::rows(),
+        sessions::rows(),
+        startup::rows(),
+        memory::of_keys(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The rows with tokens that have so many objects; other modules may have fewer, which is said then.
+pub(crate) fn of_objects(count: usize) -> Vec<Plan> {
+    [find::rows(count), startup::with_objects(count), memory::of_objects(count)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Measures those that are wanted.
+pub(crate) fn measure(
+    plans: Vec<Plan>,
+    only: &str,
+    contenders: Vec<Contender>,
+    turns: Turns,
+) -> Result<Vec<Row>> {
+    let wanted = plans.into_iter().filter(|plan| plan.is_wanted(only));
+    let rows = wanted.map(|plan| plan.measure(&contenders, turns)).collect::<Result<_>>()?;
+    contenders.into_iter().try_for_each(Contender::finalize)?;
+    Ok(rows)
+}
