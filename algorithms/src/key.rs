@@ -36,10 +36,7 @@ impl PrivateKey {
     /// The public half, as an owned key of any algorithm.
     pub fn public_key(&self) -> Result<PublicKey, Error> {
         Ok(match self {
-            Self::MlDsa(key) => {
-                let public = key.public_key();
-                PublicKey::MlDsa(ml_dsa::PublicKey::from_bytes(public.parameter_set(), public.as_bytes())?)
-            }
+            Self::MlDsa(key) => PublicKey::MlDsa(key.public_key().clone()),
             Self::Ed25519(key) => PublicKey::Ed25519(key.public_key().clone()),
             Self::Ecdsa(key) => {
                 let public = key.public_key();

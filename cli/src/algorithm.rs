@@ -23,7 +23,7 @@ pub(crate) enum Algorithm {
 }
 
 /// One parameter set of FIPS 204; lengths in bytes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MlDsa {
     pub(crate) name: &'static str,
     pub(crate) oid: ObjectIdentifier,
@@ -33,7 +33,7 @@ pub(crate) struct MlDsa {
 }
 
 /// One curve of FIPS 186-5, named by its OID in CKA_EC_PARAMS; lengths in bytes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Curve {
     pub(crate) name: &'static str,
     pub(crate) oid: ObjectIdentifier,
@@ -44,7 +44,7 @@ pub(crate) struct Curve {
 }
 
 /// Hashes that a signature may begin with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 #[value(rename_all = "lowercase")]
 pub(crate) enum Hash {
     Sha224,

@@ -128,6 +128,12 @@ impl Error {
         self.pkcs11.is_some()
     }
 
+    /// Which of a call's templates was refused, if the module tells.
+    pub(crate) fn template(&self) -> Option<usize> {
+        let (code, function) = self.pkcs11.as_deref()?;
+        module::last_failure(function, code)?.template
+    }
+
     /// With the reason that the module knows, where the code alone says too little. To be called before another
     /// function of the module fails.
     pub(crate) fn explained(mut self) -> Self {

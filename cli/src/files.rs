@@ -17,6 +17,9 @@ const LARGEST_WHOLE: u64 = 1 << 30;
 /// Keys, certificates and signatures are smaller than this.
 const LARGEST_KEY_FILE: usize = 64 * 1024;
 
+/// And a file of many keys and certificates than this.
+const LARGEST_FILE_OF_KEYS: u64 = 16 << 20;
+
 /// Progress is shown for inputs from this size on.
 const LARGE: u64 = 64 << 20;
 
@@ -119,10 +122,27 @@ pub(crate) fn read_small(path: &Path) -> Result<Secret> {
         false => File::open(path).and_then(|file| Secret::read(file, LARGEST_KEY_FILE)),
     };
     let secret = read.map_err(|error| Error::io("read", path, &error))?;
-    secret.ok_or_else(|| {
-        Error::format(format!("{} is too large for a file of its kind", path.display()))
-            .remedy("check that it is the right file")
-    })
+    secret.ok_or_else(|| too_large(path))
+}
+
+/// A file that may hold many keys and certificates.
+pub(crate) fn read_many(path: &Path) -> Result<Secret> {
+    let read = |file: File| {
+        let metadata = file.metadata()?;
+        // The buffer is wiped whole, so it is no larger than it must be. A pipe does not tell its length.
+        let limit = if metadata.is_file() { metadata.len() } else { LARGEST_KEY_FILE as u64 };
+        match usize::try_from(limit) {
+            Ok(limit_here) if limit <= LARGEST_FILE_OF_KEYS => Secret::read(file, limit_here),
+            _ => Ok(None),
+        }
+    };
+    let secret = File::open(path).and_then(read).map_err(|error| Error::io("read", path, &error))?;
+    secret.ok_or_else(|| too_large(path))
+}
+
+fn too_large(path: &Path) -> Error {
+    Error::format(format!("{} is too large for a file of its kind", path.display()))
+        .remedy("check that it is the right file")
 }
 
 /// Writes a result to a file, whole or not at all, or to standard output when `path` is `None` or `-`.

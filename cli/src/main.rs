@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 mod algorithm;
+mod batch;
 mod certificate;
 mod ckr;
 mod cli;

@@ -35,3 +35,16 @@ pub(crate) fn first_pem_block(bytes: &[u8]) -> &[u8] {
     let line = bytes[end..].iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| end + at + 1);
     &bytes[..line]
 }
+
+/// Each PEM block of a text, with what stands before it.
+pub(crate) fn pem_blocks(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut blocks = Vec::new();
+    let mut rest = bytes;
+    while let Some(start) = pem_start(rest) {
+        let block = first_pem_block(&rest[start..]);
+        let (before, after) = rest.split_at(start + block.len());
+        blocks.push(before);
+        rest = after;
+    }
+    blocks
+}

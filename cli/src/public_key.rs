@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::pem::decode_pem;
 
 /// A public key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum PublicKey {
     MlDsa(&'static MlDsa, Vec<u8>),
     Ed25519(Vec<u8>),

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::ptr;
 
-use cryptoki::object::ObjectHandle;
+use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
@@ -38,7 +38,7 @@ pub(crate) struct Mechanism {
     pub(crate) info: CK_MECHANISM_INFO,
 }
 
-/// Function list of the interface "Vendor Trellis", version 1.1.
+/// Function list of the interface "Vendor Trellis", version 1.1; a newer list begins with it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct VendorFunctions {
@@ -60,9 +60,19 @@ struct VendorFunctions {
     reseal_token: Option<unsafe extern "C" fn(CK_SLOT_ID, *mut CK_UTF8CHAR, CK_ULONG) -> CK_RV>,
 }
 
+/// What version 1.2 has after them.
+type CreateObjects = unsafe extern "C" fn(
+    CK_SESSION_HANDLE,
+    *mut *mut CK_ATTRIBUTE,
+    *mut CK_ULONG,
+    CK_ULONG,
+    *mut CK_OBJECT_HANDLE,
+) -> CK_RV;
+
 /// Trellis's own functions, valid while the library is loaded.
 pub(crate) struct Vendor<'a> {
     functions: VendorFunctions,
+    create_objects: Option<CreateObjects>,
     _library: &'a Raw,
 }
 
@@ -178,8 +188,21 @@ impl Raw {
 
     /// Trellis's vendor interface; `None` when the module is somebody else's.
     pub(crate) fn vendor(&self) -> Option<Vendor<'_>> {
+        let newest = self.vendor_list(2);
+        let list = newest.or_else(|| self.vendor_list(1))?;
+        // SAFETY: name and version fix the layout of the list, which begins with that of 1.1; it lives as long as the
+        // library. It is read unaligned because the standard's own lists may be.
+        let functions = unsafe { list.read_unaligned() };
+        // SAFETY: as above; in version 1.2 this function follows.
+        let create_objects =
+            newest.and_then(|list| unsafe { list.add(1).cast::<Option<CreateObjects>>().read_unaligned() });
+        (functions.version.major == 1).then_some(Vendor { functions, create_objects, _library: self })
+    }
+
+    /// The function list of version 1.`minor`.
+    fn vendor_list(&self, minor: u8) -> Option<*const VendorFunctions> {
         let function = self.0.C_GetInterface.as_ref().ok()?;
-        let mut version = CK_VERSION { major: 1, minor: 1 };
+        let mut version = CK_VERSION { major: 1, minor };
         let mut interface: *mut CK_INTERFACE = ptr::null_mut();
         // SAFETY: name and version are valid for the call, and `interface` may be written to.
         let code = unsafe {
@@ -190,13 +213,7 @@ impl Raw {
         }
         // SAFETY: the module answered CKR_OK, so the interface is valid for the library's life.
         let list = unsafe { (*interface).pFunctionList } as *const VendorFunctions;
-        if list.is_null() {
-            return None;
-        }
-        // SAFETY: name and version 1.1 fix the layout of the list; it lives as long as the library. It is read
-        // unaligned because the standard's own lists may be.
-        let functions = unsafe { list.read_unaligned() };
-        (functions.version.major == 1).then_some(Vendor { functions, _library: self })
+        (!list.is_null()).then_some(list)
     }
 
     fn functions(&self) -> Result<CK_FUNCTION_LIST> {
@@ -255,6 +272,30 @@ impl Vendor<'_> {
         let function = self.functions.reseal_token.ok_or_else(|| absent("T_ResealToken"))?;
         // SAFETY: the pointer is valid for its length during the call, and the module only reads there.
         check(unsafe { function(slot, so_pin.as_ptr().cast_mut(), ulong(so_pin)) }, "T_ResealToken")
+    }
+
+    /// Whether many objects can be made in one call.
+    pub(crate) fn creates_many(&self) -> bool {
+        self.create_objects.is_some()
+    }
+
+    /// Makes an object for each template, or none.
+    pub(crate) fn create_objects(
+        &self,
+        session: CK_SESSION_HANDLE,
+        templates: &[&[Attribute]],
+    ) -> Result<()> {
+        let function = self.create_objects.ok_or_else(|| absent("T_CreateObjects"))?;
+        let structs = |template: &&[Attribute]| template.iter().map(Into::into).collect();
+        let mut attributes: Vec<Vec<CK_ATTRIBUTE>> = templates.iter().map(structs).collect();
+        let mut counts: Vec<_> = attributes.iter().map(|one| one.len() as CK_ULONG).collect();
+        let mut pointers: Vec<_> = attributes.iter_mut().map(|one| one.as_mut_ptr()).collect();
+        let mut handles: Vec<CK_OBJECT_HANDLE> = vec![0; templates.len()];
+        let arrays = (pointers.as_mut_ptr(), counts.as_mut_ptr(), handles.as_mut_ptr());
+        // SAFETY: the arrays have as many elements as there are templates, and each template as many attributes as its
+        // count says; their values live in `templates`.
+        let code = unsafe { function(session, arrays.0, arrays.1, templates.len() as CK_ULONG, arrays.2) };
+        check(code, "T_CreateObjects")
     }
 
     /// The module's own report as JSON: of one slot, or with `None` of the module.

@@ -35,8 +35,10 @@ pub(crate) struct Problem {
 pub(crate) struct Failure {
     pub(crate) function: String,
     pub(crate) return_value: String,
-    /// `store`, `backup`, `configuration` or `module`.
+    /// `store`, `backup`, `configuration`, `module` or `template`.
     pub(crate) about: String,
+    /// Which of several templates was refused, from 0.
+    pub(crate) template: Option<usize>,
     pub(crate) message: String,
     pub(crate) remedy: String,
 }

@@ -188,6 +188,55 @@ impl NewSecret {
     pub fn import(key: algorithms::PrivateKey) -> Self {
         Self::Private(Arc::new(SoftwareKey(key)))
     }
+
+    /// The same in as little memory as it takes, for a secret that waits among thousands to be stored: a private key is
+    /// encoded again, and opened for each use.
+    pub fn packed(self) -> Result<Self, StoreError> {
+        let Self::Private(key) = &self else { return Ok(self) };
+        if key.device_key().is_some() {
+            return Ok(self);
+        }
+        Ok(match key.secret_part(SecretPart::Pkcs8)? {
+            Some(pkcs8) => Self::Private(Arc::new(PackedKey(pkcs8))),
+            None => self,
+        })
+    }
+}
+
+/// A private key as PKCS#8, whose bytes are in this process.
+#[derive(Debug)]
+struct PackedKey(SecretBytes);
+
+impl PackedKey {
+    fn open(&self) -> Result<SoftwareKey, StoreError> {
+        Ok(SoftwareKey(Software::from_pkcs8(&self.0)?))
+    }
+}
+
+impl PrivateKey for PackedKey {
+    fn sign(&self, signing: Signing<'_>) -> Result<Vec<u8>, StoreError> {
+        self.open()?.sign(signing)
+    }
+
+    fn public_key(&self) -> Result<PublicKey, StoreError> {
+        self.open()?.public_key()
+    }
+
+    /// It takes whole messages only.
+    fn ml_dsa_tr(&self) -> Option<&[u8; 64]> {
+        None
+    }
+
+    fn signs_mu_deterministically(&self) -> bool {
+        false
+    }
+
+    fn secret_part(&self, part: SecretPart) -> Result<Option<SecretBytes>, StoreError> {
+        match part {
+            SecretPart::Pkcs8 => Ok(Some(self.0.clone())),
+            part => self.open()?.secret_part(part),
+        }
+    }
 }
 
 /// A private key whose bytes are in this process.

@@ -28,6 +28,8 @@ pub(crate) struct Place<'a> {
 enum Reason {
     Store(StoreError),
     Told(Told),
+    /// The template of this number, of several, was refused.
+    Template(usize),
 }
 
 thread_local! {
@@ -63,6 +65,11 @@ pub(crate) fn tell(told: Told) {
     set(Some(Reason::Told(told)));
 }
 
+/// Notes which template of several was refused, from 0.
+pub(crate) fn template(number: usize) {
+    set(Some(Reason::Template(number)));
+}
+
 /// Once the slot of the call is known: a store's refusal is told with its place.
 pub(crate) fn at(place: Place<'_>) {
     with(&REASON, |reason| {
@@ -85,15 +92,20 @@ fn settle_noted(function: &str, outcome: Result<(), Error>) {
     call::of_thread(|call| call.noted.set(false));
     let reason = with(&REASON, Option::take).flatten();
     let Err(error) = outcome else { return };
-    let told = reason.map(|reason| match reason {
-        Reason::Store(error) => explain(&error, None),
-        Reason::Told(told) => told,
-    });
-    let failure = told.map(|Told { about, message, remedy }| {
-        json!({
-            "function": function, "return_value": error.name(),
-            "about": about, "message": message, "remedy": remedy,
-        })
+    let failure = reason.map(|reason| {
+        let mut failure = json!({ "function": function, "return_value": error.name() });
+        let Told { about, message, remedy } = match reason {
+            Reason::Store(error) => explain(&error, None),
+            Reason::Told(told) => told,
+            Reason::Template(number) => {
+                failure["template"] = number.into();
+                refused(number)
+            }
+        };
+        failure["about"] = about.into();
+        failure["message"] = message.into();
+        failure["remedy"] = remedy.into();
+        failure
     });
     with(&FAILURE, |last| *last = failure);
 }
@@ -118,6 +130,15 @@ pub(crate) fn self_test() -> Told {
         about: "module",
         message: "a self-test of the module failed, so it refuses to work".into(),
         remedy: "reinstall the module; if it fails again, do not use this machine for keys".into(),
+    }
+}
+
+/// One template of several.
+fn refused(number: usize) -> Told {
+    Told {
+        about: "template",
+        message: format!("template {number} of the call was refused, and nothing was made"),
+        remedy: "correct that one; with log = \"debug\" the log says which attribute it is".into(),
     }
 }
 

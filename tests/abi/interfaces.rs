@@ -40,7 +40,8 @@ isolated! {
             (standard, Some((3, 1)), 0, Err(CKR_FUNCTION_FAILED)),
             (standard, Some((2, 20)), 0, Err(CKR_FUNCTION_FAILED)),
             (Some(c"PKCS 12"), None, 0, Err(CKR_FUNCTION_FAILED)),
-            (Some(c"Vendor Trellis"), None, 0, Ok((1, 1))),
+            (Some(c"Vendor Trellis"), None, 0, Ok((1, 2))),
+            (Some(c"Vendor Trellis"), Some((1, 2)), 0, Ok((1, 2))),
             (Some(c"Vendor Trellis"), Some((1, 1)), 0, Ok((1, 1))),
             (Some(c"Vendor Trellis"), Some((3, 2)), 0, Err(CKR_FUNCTION_FAILED)),
             // The flag promises a child of fork(2) its parent's login.
@@ -58,11 +59,11 @@ isolated! {
         let mut count = 0;
         assert_eq!(c!(p11.C_GetInterfaceList(null_mut(), null_mut())), CKR_ARGUMENTS_BAD);
         assert_eq!(c!(p11.C_GetInterfaceList(null_mut(), &raw mut count)), CKR_OK);
-        assert_eq!(count, 4);
-        let mut interfaces = [CK_INTERFACE::default(); 4];
-        count = 3;
+        assert_eq!(count, 5);
+        let mut interfaces = [CK_INTERFACE::default(); 5];
+        count = 4;
         assert_eq!(c!(p11.C_GetInterfaceList(interfaces.as_mut_ptr(), &raw mut count)), CKR_BUFFER_TOO_SMALL);
-        assert_eq!(count, 4);
+        assert_eq!(count, 5);
         assert!(interfaces[0].pFunctionList.is_null());
         assert_eq!(c!(p11.C_GetInterfaceList(interfaces.as_mut_ptr(), &raw mut count)), CKR_OK);
         let listed = interfaces.map(|interface| {
@@ -74,7 +75,7 @@ isolated! {
             }
         });
         let (standard, vendor) = (c"PKCS 11", c"Vendor Trellis");
-        assert_eq!(listed, [(standard, 3, 2), (standard, 3, 0), (standard, 2, 40), (vendor, 1, 1)]);
+        assert_eq!(listed, [(standard, 3, 2), (standard, 3, 0), (standard, 2, 40), (vendor, 1, 2), (vendor, 1, 1)]);
     }
 
     /// The older lists are the beginnings of the newest, and every entry is the exported function.

@@ -4,6 +4,7 @@
 
 mod abuse;
 mod arguments;
+mod batch;
 mod ciphers;
 mod damage;
 mod exports;

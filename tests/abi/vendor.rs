@@ -1,4 +1,4 @@
-//! The interface "Vendor Trellis" 1.1 (docs/vendor-interface.md).
+//! The interface "Vendor Trellis" 1.2 (docs/vendor-interface.md).
 
 #![expect(unsafe_code, reason = "this is the C side of the C ABI")]
 
@@ -7,23 +7,38 @@ use std::{path::Path, ptr::null_mut};
 use cryptoki_sys::*;
 use trellis_tests::{
     c, isolated,
+    objects::{Answer, Template},
     raw::{Raw, USER_PIN},
 };
 
 #[repr(C)]
-struct FunctionList {
+pub(crate) struct FunctionList {
     version: CK_VERSION,
     backup: unsafe extern "C" fn(CK_SLOT_ID, *mut u8, CK_ULONG, *mut u8, CK_ULONG) -> CK_RV,
     restore: unsafe extern "C" fn(CK_SLOT_ID, *mut u8, CK_ULONG, *mut u8, CK_ULONG, CK_FLAGS) -> CK_RV,
     status: unsafe extern "C" fn(CK_SLOT_ID, *mut u8, *mut CK_ULONG) -> CK_RV,
+    reseal: unsafe extern "C" fn(CK_SLOT_ID, *mut u8, CK_ULONG) -> CK_RV,
+    pub(crate) create_objects: unsafe extern "C" fn(
+        CK_SESSION_HANDLE,
+        *mut *mut CK_ATTRIBUTE,
+        *mut CK_ULONG,
+        CK_ULONG,
+        *mut CK_OBJECT_HANDLE,
+    ) -> CK_RV,
 }
 
 const PASSPHRASE: &[u8] = b"a long passphrase";
 
-fn vendor(p11: &Raw) -> &'static FunctionList {
+pub(crate) fn vendor(p11: &Raw) -> &'static FunctionList {
+    of_version(p11, None)
+}
+
+fn of_version(p11: &Raw, version: Option<CK_VERSION>) -> &'static FunctionList {
     let mut interface = null_mut();
+    let mut version = version;
+    let version = version.as_mut().map_or(null_mut(), std::ptr::from_mut);
     let name = c"Vendor Trellis".as_ptr().cast_mut().cast();
-    assert_eq!(c!(p11.C_GetInterface(name, null_mut(), &raw mut interface, 0)), CKR_OK);
+    assert_eq!(c!(p11.C_GetInterface(name, version, &raw mut interface, 0)), CKR_OK);
     // SAFETY: the list is a static of a library that stays loaded.
     unsafe { &*(*interface).pFunctionList.cast::<FunctionList>() }
 }
@@ -43,7 +58,29 @@ impl FunctionList {
         unsafe { (self.restore)(slot, path, path_len, passphrase, passphrase_len, flags) }
     }
 
-    fn status(&self, slot: CK_SLOT_ID) -> Result<String, CK_RV> {
+    /// T_CreateObjects.
+    pub(crate) fn create_objects(
+        &self,
+        session: CK_SESSION_HANDLE,
+        templates: &[Template],
+    ) -> Answer<Vec<CK_OBJECT_HANDLE>> {
+        let mut attributes: Vec<_> = templates.iter().map(Template::attributes).collect();
+        let mut pointers: Vec<_> = attributes.iter_mut().map(|attributes| attributes.as_mut_ptr()).collect();
+        let mut counts: Vec<_> = attributes.iter().map(|attributes| attributes.len() as CK_ULONG).collect();
+        let (number, mut handles) = (templates.len() as CK_ULONG, vec![0; templates.len()]);
+        let places = (pointers.as_mut_ptr(), counts.as_mut_ptr(), handles.as_mut_ptr());
+        // SAFETY: each array has `number` elements, and they are those of the templates.
+        match unsafe { (self.create_objects)(session, places.0, places.1, number, places.2) } {
+            CKR_OK => Ok(handles),
+            rv => {
+                assert!(handles.iter().all(|handle| *handle == 0), "no handle of what was not made");
+                Err(rv)
+            }
+        }
+    }
+
+    /// T_Status.
+    pub(crate) fn status(&self, slot: CK_SLOT_ID) -> Result<String, CK_RV> {
         let mut len = 0;
         // SAFETY: a NULL buffer asks for the length.
         match unsafe { (self.status)(slot, null_mut(), &raw mut len) } {
@@ -66,7 +103,10 @@ isolated! {
     fn status_of_the_module_and_of_a_slot(place) {
         let p11 = place.load();
         let vendor = vendor(&p11);
-        assert_eq!((vendor.version.major, vendor.version.minor), (1, 1));
+        assert_eq!((vendor.version.major, vendor.version.minor), (1, 2));
+        let older = of_version(&p11, Some(CK_VERSION { major: 1, minor: 1 }));
+        assert_eq!((older.version.major, older.version.minor), (1, 1));
+        assert!(older.status as usize == vendor.status as usize && older.reseal as usize == vendor.reseal as usize);
         assert_eq!(vendor.status(0), Err(CKR_CRYPTOKI_NOT_INITIALIZED));
         let before = vendor.status(CK_UNAVAILABLE_INFORMATION).unwrap();
         for part in ["\"initialized\":false", "trellis.toml", "\"last_failure\":null", "\"problems\":[]"] {

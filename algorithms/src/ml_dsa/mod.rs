@@ -3,7 +3,10 @@
 pub(crate) mod deterministic;
 mod engine;
 
-use std::{fmt, sync::OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use self::deterministic::Deterministic;
 pub use self::engine::{AwsLc, AwsLcKey, Engine};
@@ -249,14 +252,15 @@ impl PrivateKey {
     }
 }
 
-/// A public key, ready to verify.
-#[derive(Debug)]
+/// A public key, ready to verify. Clones share it.
+#[derive(Debug, Clone)]
 pub struct PublicKey {
     set: ParameterSet,
-    encoded: Box<[u8]>,
-    tr: [u8; 64],
+    encoded: Arc<[u8]>,
+    /// Computed at the first use: a key that is only stored needs none.
+    tr: OnceLock<[u8; 64]>,
     /// Made at the first use: the public half of a private key seldom verifies.
-    prepared: OnceLock<AwsLcKey>,
+    prepared: Arc<OnceLock<AwsLcKey>>,
 }
 
 impl PublicKey {
@@ -272,11 +276,7 @@ impl PublicKey {
 
     /// Takes pkEncode's bytes, of the right length.
     fn unprepared(set: ParameterSet, encoded: Vec<u8>) -> Self {
-        let mut tr = [0; 64];
-        let mut hash = Sponge::shake(256);
-        hash.update(&encoded);
-        hash.finish(&mut tr);
-        Self { set, encoded: encoded.into(), tr, prepared: OnceLock::new() }
+        Self { set, encoded: encoded.into(), tr: OnceLock::new(), prepared: Arc::default() }
     }
 
     fn prepared(&self) -> Result<&AwsLcKey, Error> {
@@ -299,12 +299,18 @@ impl PublicKey {
 
     /// tr, the 64-byte hash of the public key.
     pub fn tr(&self) -> &[u8; 64] {
-        &self.tr
+        self.tr.get_or_init(|| {
+            let mut tr = [0; 64];
+            let mut hash = Sponge::shake(256);
+            hash.update(&self.encoded);
+            hash.finish(&mut tr);
+            tr
+        })
     }
 
     /// Verifies (Algorithms 3 and 5).
     pub fn verify(&self, input: Input<'_>, signature: &[u8]) -> Result<(), Error> {
-        let mu = input.mu(&self.tr)?;
+        let mu = input.mu(self.tr())?;
         if signature.len() != self.set.signature_len() {
             return Err(Error::SignatureLength);
         }

@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod export_attestation;
 pub(crate) mod generate;
 pub(crate) mod import;
+pub(crate) mod import_batch;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod mechanisms;

@@ -5,6 +5,8 @@ mod attest;
 #[cfg(test)]
 mod backends;
 #[cfg(test)]
+mod batch;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod key;

@@ -30,6 +30,11 @@ use crate::{
 /// How long a call waits for other processes' locks.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What a record takes of SQLite's pages while it is being written, generously; one with a certificate of ML-DSA's takes
+/// more.
+const RECORD_KIBIBYTES: usize = 6;
+const LARGEST_CACHE_KIBIBYTES: usize = 192 << 10;
+
 /// One open database. It is closed when the file under the name has become another.
 #[derive(Debug)]
 struct Link {
@@ -213,6 +218,27 @@ impl Call<'_> {
         let pool = self.pool;
         let _turn = pool.write_turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.attempt(|sql| pool.commit(sql, &mut body))
+    }
+
+    /// As [`Call::commit`], for so many changed records. SQLite writes a page that does not fit its cache to the log before
+    /// the transaction ends, and then reads the whole log again to seal it; so the cache is made to fit, and given back.
+    pub(super) fn commit_many(
+        &mut self,
+        records: usize,
+        body: impl FnMut(&Transaction<'_>) -> Result<i64, Fault>,
+    ) -> Result<(), StoreError> {
+        let kibibytes = (records * RECORD_KIBIBYTES).min(LARGEST_CACHE_KIBIBYTES);
+        if kibibytes <= schema::CACHE_KIBIBYTES {
+            return self.commit(body);
+        }
+        self.read(|sql| Ok(schema::set_cache(sql, kibibytes)?))?;
+        let result = self.commit(body);
+        // A connection that was closed because of a fault has no cache to give back, and a new one the usual cache.
+        let _ = self.read(|sql| {
+            schema::set_cache(sql, schema::CACHE_KIBIBYTES)?;
+            Ok(sql.execute_batch("PRAGMA shrink_memory")?)
+        });
+        result
     }
 
     /// As [`Call::commit`], with another database attached under the name `backup`.

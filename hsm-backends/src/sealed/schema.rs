@@ -12,6 +12,9 @@ const APPLICATION_ID: i32 = 0x5452_4C53;
 /// SQLite's user_version: the version of everything in the file.
 const FORMAT: i32 = 1;
 
+/// What a connection keeps of the database in memory, as a rule.
+pub(super) const CACHE_KIBIBYTES: usize = 4096;
+
 /// The schema, by name, in the form that SQLite keeps and [`check`] compares.
 const SCHEMA: [(&str, &str); 8] = [
     (
@@ -94,11 +97,17 @@ pub(super) fn configure(sql: &Connection) -> Result<(), Fault> {
         sql.set_db_config(setting, value)?;
     }
     sql.set_prepared_statement_cache_capacity(64);
+    // A log that was long for once is cut when it begins anew.
     sql.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON; \
-         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;",
+         PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 8388608;",
     )?;
-    Ok(())
+    Ok(set_cache(sql, CACHE_KIBIBYTES)?)
+}
+
+/// How much of the database a connection keeps in memory.
+pub(super) fn set_cache(sql: &Connection, kibibytes: usize) -> rusqlite::Result<()> {
+    sql.execute_batch(&format!("PRAGMA cache_size = -{kibibytes}"))
 }
 
 /// Switches a finished database to the write-ahead log.

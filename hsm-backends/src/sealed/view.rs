@@ -194,7 +194,7 @@ impl Objects for View {
     }
 
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        self.pool.enter().commit(|transaction| {
+        self.pool.enter().commit_many(changes.len(), |transaction| {
             let (_, keys) = self.check(transaction)?;
             for change in &changes {
                 rows::apply(transaction, change, records(&keys))?;

@@ -26,6 +26,10 @@ use crate::{
 /// More attributes than this in a template are a mistake, not a template: CKR_ARGUMENTS_BAD.
 pub(super) const MAX_ATTRIBUTES: u64 = 4096;
 
+/// More templates than this in one call, or more bytes in them, are CKR_ARGUMENTS_BAD: all of them are in memory at once.
+pub(super) const MAX_TEMPLATES: u64 = 1 << 16;
+const MAX_TEMPLATE_BYTES: usize = 256 << 20;
+
 /// Does nothing: the block of every export is unsafe because the caller's contract holds there.
 ///
 /// # Safety
@@ -255,6 +259,41 @@ pub(super) unsafe fn template<'a>(
     let attributes = unsafe { attributes(template, count) }?;
     // SAFETY: the pointers within keep the contract.
     Ok(attributes.into_iter().map(|attribute| unsafe { raw(&attribute, true) }).collect())
+}
+
+/// Several templates: an array of pointers to them, and one of their counts.
+///
+/// # Safety
+/// The contract above, for both arrays and each template.
+pub(super) unsafe fn templates<'a>(
+    templates: *const *mut ck::CK_ATTRIBUTE,
+    counts: *const ck::CK_ULONG,
+    number: ck::CK_ULONG,
+) -> Result<Vec<Vec<RawAttribute<'a>>>> {
+    if number > MAX_TEMPLATES || (number > 0 && (templates.is_null() || counts.is_null())) {
+        return Err(Error::ArgumentsBad);
+    }
+    let mut left = MAX_TEMPLATE_BYTES;
+    let one = |index: usize| {
+        // SAFETY: both arrays have `number` readable elements, and each element keeps the contract.
+        let template =
+            unsafe { template(read(templates.wrapping_add(index))?, read(counts.wrapping_add(index))?)? };
+        // One template may stand in many places: what it takes here counts, too.
+        left = left.checked_sub(size_in_bytes(&template)).ok_or(Error::ArgumentsBad)?;
+        Ok(template)
+    };
+    (0..number as usize).map(one).collect()
+}
+
+/// What a template and its values take.
+fn size_in_bytes(template: &[RawAttribute<'_>]) -> usize {
+    let values = template.iter().map(|attribute| match &attribute.value {
+        RawValue::Bytes(bytes) => bytes.len(),
+        RawValue::Template(inner) => size_in_bytes(inner),
+        RawValue::Malformed => 0,
+    });
+    // Each length is at most isize::MAX.
+    values.fold(size_of_val(template), usize::saturating_add)
 }
 
 /// The structs of a template, as they stand.

@@ -57,7 +57,7 @@ function_lists! {
 }
 
 /// Interfaces, newest first: the first that fits a request is the answer.
-struct Interfaces([ck::CK_INTERFACE; 4]);
+struct Interfaces([ck::CK_INTERFACE; 5]);
 
 // SAFETY: the pointers are to statics that nobody writes.
 unsafe impl Sync for Interfaces {}
@@ -66,7 +66,8 @@ static INTERFACES: Interfaces = Interfaces([
     interface(c"PKCS 11", &raw const LIST_3_2),
     interface(c"PKCS 11", &raw const LIST_3_0),
     interface(c"PKCS 11", &raw const LIST_2_40),
-    interface(vendor::NAME, &raw const vendor::LIST),
+    interface(vendor::NAME, &raw const vendor::LIST_1_2),
+    interface(vendor::NAME, &raw const vendor::LIST_1_1),
 ]);
 
 const fn interface<T>(name: &'static CStr, list: *const T) -> ck::CK_INTERFACE {

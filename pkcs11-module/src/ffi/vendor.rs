@@ -1,4 +1,4 @@
-//! The interface "Vendor Trellis" 1.1 (docs/vendor-interface.md): what an administrator needs and the standard has no
+//! The interface "Vendor Trellis" 1.2 (docs/vendor-interface.md): what an administrator needs and the standard has no
 //! function for.
 
 use std::{ffi::CStr, os::unix::ffi::OsStrExt, path::Path};
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::Environment,
     error::{Error, Result},
-    handle::SlotId,
+    handle::{SessionHandle, SlotId},
     module::status_uninitialized,
 };
 
@@ -38,6 +38,13 @@ type Restore = unsafe extern "C" fn(
     ck::CK_FLAGS,
 ) -> ck::CK_RV;
 type Reseal = unsafe extern "C" fn(ck::CK_SLOT_ID, *mut ck::CK_UTF8CHAR, ck::CK_ULONG) -> ck::CK_RV;
+type CreateObjects = unsafe extern "C" fn(
+    ck::CK_SESSION_HANDLE,
+    *mut *mut ck::CK_ATTRIBUTE,
+    *mut ck::CK_ULONG,
+    ck::CK_ULONG,
+    *mut ck::CK_OBJECT_HANDLE,
+) -> ck::CK_RV;
 type Status = unsafe extern "C" fn(ck::CK_SLOT_ID, *mut ck::CK_UTF8CHAR, *mut ck::CK_ULONG) -> ck::CK_RV;
 
 /// T_FUNCTION_LIST.
@@ -49,15 +56,23 @@ pub(super) struct FunctionList {
     T_RestoreToken: Restore,
     T_Status: Status,
     T_ResealToken: Reseal,
+    T_CreateObjects: CreateObjects,
 }
 
-pub(super) static LIST: FunctionList = FunctionList {
-    version: ck::CK_VERSION { major: 1, minor: 1 },
-    T_BackupToken: backup_token,
-    T_RestoreToken: restore_token,
-    T_Status: status,
-    T_ResealToken: reseal_token,
-};
+pub(super) static LIST_1_2: FunctionList = list(2);
+/// For those who ask for it by version: its functions are the first of the newer one.
+pub(super) static LIST_1_1: FunctionList = list(1);
+
+const fn list(minor: u8) -> FunctionList {
+    FunctionList {
+        version: ck::CK_VERSION { major: 1, minor },
+        T_BackupToken: backup_token,
+        T_RestoreToken: restore_token,
+        T_Status: status,
+        T_ResealToken: reseal_token,
+        T_CreateObjects: create_objects,
+    }
+}
 
 unsafe extern "C" fn backup_token(
     slot: ck::CK_SLOT_ID,
@@ -100,6 +115,23 @@ unsafe extern "C" fn reseal_token(
         // SAFETY: the contract of `args`.
         let so_pin = unsafe { args::pin(so_pin, so_pin_len)? };
         module.reseal_token(SlotId(slot), so_pin)
+    })
+}
+
+unsafe extern "C" fn create_objects(
+    session: ck::CK_SESSION_HANDLE,
+    templates: *mut *mut ck::CK_ATTRIBUTE,
+    counts: *mut ck::CK_ULONG,
+    number: ck::CK_ULONG,
+    handles: *mut ck::CK_OBJECT_HANDLE,
+) -> ck::CK_RV {
+    guard::session_call("T_CreateObjects", session, |module| {
+        // SAFETY: the contract of `args`.
+        let (handles, templates) =
+            unsafe { (args::Elements::new(handles, number)?, args::templates(templates, counts, number)?) };
+        let made = module.create_objects(SessionHandle(session), &templates)?;
+        handles.set(made.into_iter().map(|handle| handle.0));
+        Ok(())
     })
 }
 

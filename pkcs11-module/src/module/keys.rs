@@ -2,7 +2,7 @@
 
 use crate::{
     Module,
-    error::Result,
+    error::{Error, Result},
     handle::{ObjectHandle, SessionHandle},
     mechanism::MechanismCall,
     object::{generate, new, wrap},
@@ -34,7 +34,10 @@ impl Module {
     ) -> Result<(ObjectHandle, ObjectHandle)> {
         let session = self.session(session)?;
         let pair = generate::key_pair(self, &session, &mechanism, public, private)?;
-        new::add(self, &session, pair).map(|[public, private]| (public, private))
+        match new::add(self, &session, pair.into())?[..] {
+            [public, private] => Ok((public, private)),
+            _ => Err(Error::GeneralError),
+        }
     }
 
     /// C_WrapKey.

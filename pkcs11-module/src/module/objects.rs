@@ -5,8 +5,8 @@ use crate::{
     attribute::search,
     error::{Error, Result},
     handle::{ObjectHandle, SessionHandle},
-    object::{Object, change, find, new, read},
-    template::{Answer, Template},
+    object::{Object, batch, change, find, new, read},
+    template::{Answer, RawAttribute, Template},
 };
 
 impl Module {
@@ -15,6 +15,18 @@ impl Module {
         let session = self.session(session)?;
         let object = new::created(&session, template)?;
         new::add_one(self, &session, object)
+    }
+
+    /// T_CreateObjects of the vendor interface: all objects or none, those of the token in one commit. The handles are
+    /// in the order of the templates. Which template is refused is told with the reason.
+    pub fn create_objects(
+        &self,
+        session: SessionHandle,
+        templates: &[Vec<RawAttribute<'_>>],
+    ) -> Result<Vec<ObjectHandle>> {
+        let session = self.session(session)?;
+        let objects = batch::created(&session, templates)?;
+        new::add(self, &session, objects)
     }
 
     /// C_CopyObject.

@@ -1,6 +1,7 @@
 //! Objects (PKCS#11 v3.2 section 4): token objects live in the store, session objects in memory, and profiles and
 //! mechanisms are built in. All have handles in one [`ObjectTable`] per slot.
 
+pub(crate) mod batch;
 mod built_in;
 pub(crate) mod certificate;
 pub(crate) mod change;

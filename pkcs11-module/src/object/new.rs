@@ -62,7 +62,7 @@ pub(crate) fn permit(session: &Session, attributes: &mut Attributes, kind: Objec
 /// Adds what the key or certificate itself says. A given attribute that says otherwise is
 /// CKR_ATTRIBUTE_VALUE_INVALID.
 pub(crate) fn assemble(
-    mut attributes: Attributes,
+    attributes: Attributes,
     kind: ObjectKind,
     secret: Option<NewSecret>,
 ) -> Result<NewObject> {
@@ -81,6 +81,16 @@ pub(crate) fn assemble(
         (ObjectKind::Data, None) => Attributes::new(),
         _ => return Err(Error::GeneralError),
     };
+    assemble_with(attributes, kind, secret, &contributed)
+}
+
+/// [`assemble`] where what the key says is known.
+pub(super) fn assemble_with(
+    mut attributes: Attributes,
+    kind: ObjectKind,
+    secret: Option<NewSecret>,
+    contributed: &Attributes,
+) -> Result<NewObject> {
     for (kind_of, value) in contributed.iter() {
         let given = attributes.value(kind_of);
         if given.is_some_and(is_empty) && row(kind_of, kind).is_some_and(|row| row.has(notes::EMPTIES)) {
@@ -138,16 +148,12 @@ pub(crate) fn imported(key: algorithms::PrivateKey) -> NewSecret {
 
 /// [`add`] for one object.
 pub(crate) fn add_one(module: &Module, session: &Session, object: NewObject) -> Result<ObjectHandle> {
-    add(module, session, [object]).map(|[handle]| handle)
+    add(module, session, vec![object])?.pop().ok_or(Error::GeneralError)
 }
 
 /// Puts objects where they belong: token objects in one commit, then session objects. All of them or none; the handles
 /// are in the order of the objects.
-pub(crate) fn add<const N: usize>(
-    module: &Module,
-    session: &Session,
-    objects: [NewObject; N],
-) -> Result<[ObjectHandle; N]> {
+pub(crate) fn add(module: &Module, session: &Session, objects: Vec<NewObject>) -> Result<Vec<ObjectHandle>> {
     let slot = &session.slot;
     let private = |attributes: &Attributes| attributes.flag(ck::CKA_PRIVATE);
     let is_users = |object: &NewObject| {
@@ -159,41 +165,45 @@ pub(crate) fn add<const N: usize>(
         None => slot.store.public().commit(changes),
     };
 
-    let mut ids = [RecordId([0; 16]); N];
-    for id in &mut ids {
-        *id = RecordId::random()?;
-    }
     let mut changes = Vec::new();
-    let mut on_token = Vec::new();
-    let mut in_session = Vec::new();
-    for (id, NewObject { attributes, secret }) in ids.into_iter().zip(objects) {
+    // One for each object, in order.
+    let mut places = Vec::with_capacity(objects.len());
+    for NewObject { attributes, secret } in objects {
+        let id = RecordId::random()?;
         if attributes.flag(ck::CKA_TOKEN) {
             changes.push(Change::Create { id, attributes, secret });
-            on_token.push(id);
+            places.push(Place::Token(id));
         } else {
-            in_session.push(Arc::new(SessionObject {
+            places.push(Place::Session(Arc::new(SessionObject {
                 session: session.handle,
                 id,
                 attributes: RwLock::new(Arc::new(attributes)),
                 secret,
                 public_key: OnceLock::new(),
-            }));
+            })));
         }
     }
     if !changes.is_empty() {
         commit(changes)?;
     }
-    let handles = ids.map(|id| match in_session.iter().find(|object| object.id == id) {
-        Some(object) => slot.objects.add_session_object(object.clone()),
-        None => slot.objects.token_object(id),
-    });
+    let handle = |place: &Place| match place {
+        Place::Token(id) => slot.objects.token_object(*id),
+        Place::Session(object) => slot.objects.add_session_object(object.clone()),
+    };
+    let handles: Vec<_> = places.iter().map(handle).collect();
 
     // Another thread may have closed the session or logged out meanwhile, and swept before the objects were here.
-    let swept = if in_session.is_empty() {
+    let in_session = || {
+        places.iter().filter_map(|place| match place {
+            Place::Session(object) => Some(object),
+            Place::Token(_) => None,
+        })
+    };
+    let swept = if in_session().next().is_none() {
         None
     } else if let Err(error) = module.session(session.handle) {
         Some(error)
-    } else if in_session.iter().any(|object| private(&object.attributes.read())) {
+    } else if in_session().any(|object| private(&object.attributes.read())) {
         slot.user_vault().err()
     } else {
         None
@@ -202,8 +212,19 @@ pub(crate) fn add<const N: usize>(
     for handle in handles {
         slot.objects.remove(handle);
     }
-    if !on_token.is_empty() {
-        commit(on_token.into_iter().map(|id| Change::Destroy { id }).collect())?;
+    let undone = |place| match place {
+        Place::Token(id) => Some(Change::Destroy { id }),
+        Place::Session(_) => None,
+    };
+    let undone: Vec<_> = places.into_iter().filter_map(undone).collect();
+    if !undone.is_empty() {
+        commit(undone)?;
     }
     Err(error)
+}
+
+/// Where a new object has come to be.
+enum Place {
+    Token(RecordId),
+    Session(Arc<SessionObject>),
 }
