@@ -23,7 +23,7 @@ use super::{
     raw::{Raw, Rv, TokenInfo},
     selector::Selector,
 };
-use failure::{Lost, cause, patiently};
+use failure::{Lost, SOFTHSM, cause, patiently, token_info};
 use login::Login;
 use pool::Pool;
 
@@ -137,7 +137,7 @@ impl Device {
     pub(super) fn token(&self) -> Result<TokenInfo, Failure> {
         // SoftHSM that has met a token's file half written does not look again before it changes; started anew it does.
         let stuck = |rv: Rv| if rv.0 == ck::CKR_GENERAL_ERROR { Rv(ck::CKR_DEVICE_ERROR) } else { rv };
-        self.at_slot(|raw, slot| patiently(|| raw.token_info(slot)).map_err(stuck))
+        self.at_slot(|raw, slot| token_info(raw, slot).map_err(stuck))
     }
 
     /// CKF_* of every mechanism of the token.
@@ -159,7 +159,10 @@ impl Device {
         self.healed(|| {
             let (inside, slot) = self.reach()?;
             let session = self.take(&inside, slot).map_err(|failure| self.failed(&inside, failure))?;
-            let (done, lost) = match f(&session) {
+            // Of SoftHSM it is known that other processes which write the token's files make it say that it cannot.
+            let softhsm = self.state().softhsm;
+            let done = if softhsm { patiently(|| f(&session)) } else { f(&session) };
+            let (done, lost) = match done {
                 Ok(done) => (Ok(done), false),
                 Err(rv) => {
                     let rv = cause(&session, rv);
@@ -343,10 +346,10 @@ impl Device {
         let mut blanks = Vec::new();
         state.softhsm = false;
         for slot in inside.raw.slots(true)? {
-            let Ok(token) = patiently(|| inside.raw.token_info(slot)) else { continue };
+            let Ok(token) = token_info(inside.raw, slot) else { continue };
             let blank = token.flags & ck::CKF_TOKEN_INITIALIZED == 0;
             if self.selector.fits(slot, &token) {
-                state.softhsm = token.manufacturer.starts_with("SoftHSM");
+                state.softhsm = token.manufacturer.starts_with(SOFTHSM);
                 if blank { blanks.push(slot) } else { fitting.push(slot) }
             }
         }
