@@ -13,13 +13,14 @@ use cryptoki_sys as ck;
 use super::{
     device::{Device, LoggedIn},
     library::urgently,
-    native::NativeKey,
+    native::{self, NativeKey},
+    vault::names,
     wrap::{self, Wrapped},
 };
 use crate::{
     Pin, PinState, PrivateKey, Record, RecordId, Role, StoreError,
     encoding::Input,
-    sealed::{Cost, Judged, Keeper, Kept, TokenKey, derive, open, seal},
+    sealed::{AtDevice, Cost, Judged, Keeper, Kept, TokenKey, derive, open, seal},
 };
 
 const NONCE_LEN: usize = 12;
@@ -186,11 +187,16 @@ impl Keeper for HsmKeeper {
     }
 
     fn device_key(&self, record: &Record, locator: &[u8]) -> Result<Arc<dyn PrivateKey>, StoreError> {
-        let name = |kind| record.attributes.bytes(kind).unwrap_or_default();
-        let key = NativeKey::located(&self.device, locator, name(ck::CKA_LABEL), name(ck::CKA_ID))?;
+        let (label, id) = names(&record.attributes);
+        let key = NativeKey::located(&self.device, locator, &label, &id)?;
         let key: Arc<dyn PrivateKey> = Arc::new(key);
         self.remember(record.id, &key);
         Ok(key)
+    }
+
+    fn settle(&self, key: &AtDevice, record: Option<(&Record, &[u8])>) -> Result<(), StoreError> {
+        let record = record.map(|(record, locator)| (locator, names(&record.attributes)));
+        native::settle(&self.device, key, record)
     }
 
     /// The PIN is the HSM's, which a backup does not take back.

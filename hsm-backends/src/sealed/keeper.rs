@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use super::{seal::TokenKey, token::Name};
+use super::{intents::AtDevice, seal::TokenKey, token::Name};
 use crate::{Pin, PinState, PrivateKey, Record, Role, StoreError};
 
 /// Where a token key is kept: it opens nowhere else.
@@ -42,6 +42,13 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
     /// A key that does not leave the keeper's device, by what a record holds of it.
     fn device_key(&self, _: &Record, _locator: &[u8]) -> Result<Arc<dyn PrivateKey>, StoreError> {
         Err(StoreError::Unsupported)
+    }
+
+    /// Makes the device agree with the records on a key that a process was at work on when it died: with the record that
+    /// names it and its whole locator, or, where none does, by destroying it. Nothing where the device agrees already. What
+    /// fails is tried again another time.
+    fn settle(&self, _: &AtDevice, _record: Option<(&Record, &[u8])>) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// What the keeper's own device says of a PIN, for which this is kept (nothing where there is none). The worse of

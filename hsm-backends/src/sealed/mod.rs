@@ -11,7 +11,9 @@ mod cost;
 mod counter;
 mod fault;
 mod files;
+mod intents;
 mod keeper;
+mod makers;
 mod pins;
 mod pool;
 mod rekey;
@@ -38,6 +40,7 @@ use room::Rooms;
 use view::View;
 
 pub(crate) use cost::Cost;
+pub(crate) use intents::{AtDevice, Intent};
 pub(crate) use keeper::{Judged, Keeper, Kept, Rekey, Rekeying, Rows};
 pub(crate) use pins::role_number;
 pub(crate) use seal::{TokenKey, derive, open, seal};
