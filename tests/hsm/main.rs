@@ -10,7 +10,6 @@ mod neighbours;
 #[path = "../../hsm-backends/tests/tpm/relay.rs"]
 mod relay;
 mod restart;
-mod served;
 mod silent_tpm;
 #[path = "../../hsm-backends/tests/tpm/swtpm.rs"]
 #[expect(dead_code, reason = "it is shared with the tests of the stores")]

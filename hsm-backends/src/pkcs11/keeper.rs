@@ -128,13 +128,27 @@ impl HsmKeeper {
             }
             (how, _) => how,
         };
+        match how {
+            LoggedIn::Judged => self.device.with_judged(pin, || self.open_for_user(place, parsed, pin, how)),
+            LoggedIn::Already => self.open_for_user(place, parsed, pin, how),
+        }
+    }
+
+    /// The token key for a user who is logged in to the HSM.
+    fn open_for_user(
+        &self,
+        place: Kept,
+        parsed: Option<Parsed<'_>>,
+        pin: &Pin,
+        how: LoggedIn,
+    ) -> Result<Option<Judged>, StoreError> {
         let Some(parsed) = parsed else {
             let key = TokenKey::generate()?;
             let anew = Some(self.wrap(place, &key, pin)?);
             return Ok(Some(Judged { key: Some(key), anew }));
         };
         let key = self.unwrap(place, parsed.wrapped)?;
-        let known = match verifier {
+        let known = match parsed.verifier {
             Some(verifier) => Self::is_known(place, &key, pin, verifier)?,
             None => false,
         };

@@ -36,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 /// Tries of a call that nobody has been promised anything of: as it is, with new sessions, with the library begun anew.
 const TRIES: u32 = 3;
+/// And of one of SoftHSM, which may meet the token's file half written each time that it begins anew, and then does not look
+/// again until the file changes.
+const TRIES_OF_SOFTHSM: u32 = 10;
 /// How often a token that is not to be seen is looked for: SoftHSM passes over one whose file another process is writing
 /// while it is initialised.
 const LOOKS: u32 = 4;
@@ -227,7 +230,7 @@ impl Device {
             // Without a vault nobody has been promised anything, and a device that is away is soon said to be.
             let over = match failed.failure {
                 Failure::Unseen => !repaired,
-                Failure::Said(_) if tries < TRIES => !repaired,
+                Failure::Said(_) if tries < self.tries() => !repaired,
                 _ => !repaired || !self.is_held() || begun.elapsed() >= PATIENCE,
             };
             if over {
@@ -238,6 +241,10 @@ impl Device {
                 pause = (pause * 2).min(PAUSES.1);
             }
         }
+    }
+
+    fn tries(&self) -> u32 {
+        if self.state().softhsm { TRIES_OF_SOFTHSM } else { TRIES }
     }
 
     /// Makes new what is broken, unless somebody has done so since. Call with the library to oneself.
@@ -344,7 +351,6 @@ impl Device {
         }
         let mut fitting = Vec::new();
         let mut blanks = Vec::new();
-        state.softhsm = false;
         for slot in inside.raw.slots(true)? {
             let Ok(token) = token_info(inside.raw, slot) else { continue };
             let blank = token.flags & ck::CKF_TOKEN_INITIALIZED == 0;
