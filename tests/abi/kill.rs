@@ -5,6 +5,8 @@
 //! Each process tells through a pipe what it is about to do and what has been done. The test replays that, looks at
 //! the token, and starts another process in the place of the dead one, while the others go on.
 
+mod steps;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, PipeReader, PipeWriter, Write},
@@ -16,12 +18,15 @@ use cryptoki_sys::*;
 use trellis_tests::{
     backend, isolated,
     isolated::Place,
-    objects::{ED25519, P256, Template, plain},
+    objects::{Template, plain},
     process::{Child, in_child, set_variable},
     random::Random,
     raw::{Raw, SO_PIN, USER_PIN},
     served::Hsm,
+    vendor::Vendor,
 };
+
+use steps::{Object, Step, content, find_one, next_step, pair, perform, stem};
 
 const KILLS: usize = 250;
 /// Over an HSM in a process of its own, where all that is slower.
@@ -33,165 +38,8 @@ const PIN_TRIES: usize = 100;
 /// After so many steps a process waits to be killed. A writer does not get there; one who guesses would lock the PIN.
 const STEPS: usize = 10_000;
 const GUESSES: usize = 30;
-/// How many objects a process has at a time.
-const OBJECTS: usize = 6;
-
 const MARKER: &str = "marker";
 const CLASSES: [CK_OBJECT_CLASS; 4] = [CKO_DATA, CKO_SECRET_KEY, CKO_PUBLIC_KEY, CKO_PRIVATE_KEY];
-
-/// One change of a token; each is one call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    Create(String),
-    Generate(String),
-    Pair(String),
-    /// C_SetAttributeValue of CKA_LABEL and CKA_ID at once.
-    Rename(CK_OBJECT_CLASS, String, String),
-    Copy(CK_OBJECT_CLASS, String, String),
-    Destroy(CK_OBJECT_CLASS, String),
-    /// C_Login of the SO with a wrong PIN.
-    Guess,
-}
-
-impl Step {
-    fn to_line(&self) -> String {
-        match self {
-            Self::Create(name) => format!("create {name}"),
-            Self::Generate(name) => format!("generate {name}"),
-            Self::Pair(name) => format!("pair {name}"),
-            Self::Rename(class, from, to) => format!("rename {class} {from} {to}"),
-            Self::Copy(class, from, to) => format!("copy {class} {from} {to}"),
-            Self::Destroy(class, name) => format!("destroy {class} {name}"),
-            Self::Guess => "guess".into(),
-        }
-    }
-
-    fn from_line(line: &str) -> Self {
-        let words: Vec<_> = line.split(' ').collect();
-        let class = |word: &str| word.parse().unwrap();
-        match words[..] {
-            ["create", name] => Self::Create(name.into()),
-            ["generate", name] => Self::Generate(name.into()),
-            ["pair", name] => Self::Pair(name.into()),
-            ["rename", of, from, to] => Self::Rename(class(of), from.into(), to.into()),
-            ["copy", of, from, to] => Self::Copy(class(of), from.into(), to.into()),
-            ["destroy", of, name] => Self::Destroy(class(of), name.into()),
-            ["guess"] => Self::Guess,
-            _ => panic!("no step: {line:?}"),
-        }
-    }
-
-    /// The objects that this step makes (true) and takes away.
-    fn changes(&self) -> Vec<(Object, bool)> {
-        match self {
-            Self::Create(name) => vec![((CKO_DATA, name.clone()), true)],
-            Self::Generate(name) => vec![((CKO_SECRET_KEY, name.clone()), true)],
-            Self::Pair(name) => {
-                vec![((CKO_PUBLIC_KEY, name.clone()), true), ((CKO_PRIVATE_KEY, name.clone()), true)]
-            }
-            Self::Rename(class, from, to) => {
-                vec![((*class, from.clone()), false), ((*class, to.clone()), true)]
-            }
-            Self::Copy(class, _, to) => vec![((*class, to.clone()), true)],
-            Self::Destroy(class, name) => vec![((*class, name.clone()), false)],
-            Self::Guess => vec![],
-        }
-    }
-}
-
-type Object = (CK_OBJECT_CLASS, String);
-
-/// The part of a name that a renaming or a copy leaves, a number.
-fn stem(name: &str) -> u64 {
-    name.split('.').next().unwrap().parse().unwrap()
-}
-
-/// CKA_KEY_TYPE of a pair.
-fn pair(name: &str) -> CK_KEY_TYPE {
-    [CKK_EC_EDWARDS, CKK_EC, CKK_ML_DSA][(stem(name) % 3) as usize]
-}
-
-/// Whether a private key works in its device, where it has one object.
-fn is_in_device((class, name): &Object) -> bool {
-    let made_there =
-        backend::is_softhsm() && pair(name) == CKK_EC || backend::is_nitro() && pair(name) != CKK_EC;
-    *class == CKO_PRIVATE_KEY && made_there
-}
-
-/// The bytes of a data object: several pages of the database.
-fn content(name: &str) -> Vec<u8> {
-    Random::new(stem(name)).bytes(9000)
-}
-
-fn find_one(p11: &Raw, session: CK_SESSION_HANDLE, (class, name): &Object) -> Option<CK_OBJECT_HANDLE> {
-    let found = p11.find(session, &Template::new().label(name).number(CKA_CLASS, *class)).unwrap();
-    assert!(found.len() <= 1, "{name}");
-    found.first().copied()
-}
-
-fn perform(p11: &Raw, session: CK_SESSION_HANDLE, step: &Step) {
-    let named = |name: &str| Template::new().flag(CKA_TOKEN, true).label(name);
-    match step {
-        Step::Create(name) => {
-            let private = stem(name).is_multiple_of(2);
-            let template = named(name).number(CKA_CLASS, CKO_DATA).flag(CKA_PRIVATE, private);
-            p11.create(session, &template.bytes(CKA_VALUE, &content(name))).unwrap();
-        }
-        Step::Generate(name) => {
-            let template = named(name).bytes(CKA_ID, name.as_bytes()).number(CKA_VALUE_LEN, 32);
-            p11.generate(session, plain(CKM_GENERIC_SECRET_KEY_GEN), &template).unwrap();
-        }
-        Step::Pair(name) => {
-            let template = named(name).bytes(CKA_ID, name.as_bytes());
-            let (mechanism, public) = match pair(name) {
-                CKK_EC_EDWARDS => {
-                    (CKM_EC_EDWARDS_KEY_PAIR_GEN, template.clone().bytes(CKA_EC_PARAMS, ED25519))
-                }
-                CKK_EC => (CKM_EC_KEY_PAIR_GEN, template.clone().bytes(CKA_EC_PARAMS, P256)),
-                _ => (CKM_ML_DSA_KEY_PAIR_GEN, template.clone().number(CKA_PARAMETER_SET, CKP_ML_DSA_44)),
-            };
-            p11.generate_pair(session, plain(mechanism), &public, &template).unwrap();
-        }
-        Step::Rename(class, from, to) => {
-            let object = find_one(p11, session, &(*class, from.clone())).unwrap();
-            p11.set(session, object, &Template::new().label(to).bytes(CKA_ID, to.as_bytes())).unwrap();
-        }
-        Step::Copy(class, from, to) => {
-            let object = find_one(p11, session, &(*class, from.clone())).unwrap();
-            let template = Template::new().label(to);
-            let template = if *class == CKO_DATA { template } else { template.bytes(CKA_ID, to.as_bytes()) };
-            p11.copy(session, object, &template).unwrap();
-        }
-        Step::Destroy(class, name) => {
-            let object = find_one(p11, session, &(*class, name.clone())).unwrap();
-            p11.destroy(session, object).unwrap();
-        }
-        Step::Guess => assert_eq!(p11.login(session, CKU_SO, b"not the PIN"), CKR_PIN_INCORRECT),
-    }
-}
-
-/// What a writer does next to one of its own objects or for a new one. `number` is that of the step.
-fn next_step(random: &mut Random, mine: &[Object], life: usize, number: usize) -> Step {
-    let some = (!mine.is_empty()).then(|| random.one_of(mine).clone());
-    let new = || format!("{life}{number:04}.0");
-    let renamed = |old: &str| format!("{}.{number}", stem(old));
-    let choice = if mine.len() < OBJECTS { random.below(8) } else { 2 };
-    match (choice, some) {
-        (0, Some((class, old))) if class != CKO_DATA => {
-            let new = renamed(&old);
-            Step::Rename(class, old, new)
-        }
-        (1, Some(object)) if object.0 != CKO_PUBLIC_KEY && !is_in_device(&object) => {
-            let (class, old) = object;
-            let new = renamed(&old);
-            Step::Copy(class, old, new)
-        }
-        (2..=4, Some((class, old))) => Step::Destroy(class, old),
-        (5, _) => Step::Create(new()),
-        (6, _) => Step::Generate(new()),
-        _ => Step::Pair(new()),
-    }
-}
 
 /// A process until it is killed.
 fn live(p11: &Raw, life: usize, guesses: bool, mut pipe: PipeWriter) -> i32 {
@@ -381,6 +229,31 @@ impl Ledger<'_> {
         }
         self.there.iter().for_each(|object| assert_whole(self.p11, self.session, object));
     }
+
+    /// After one more login the HSM has the keys that are in it and on record, under their names, and no others. Each public key
+    /// there is one of theirs, and has an object unless its destruction was cut short.
+    fn check_hsm(&self) {
+        let names_of =
+            |class| self.there.iter().filter(move |(of, name)| *of == class && pair(name) == CKK_EC);
+        let private: Vec<_> = names_of(CKO_PRIVATE_KEY).map(|(_, name)| name.clone()).collect();
+        let has_public =
+            |name: &String| names_of(CKO_PUBLIC_KEY).any(|(_, public)| stem(public) == stem(name));
+        let status = in_child(|| {
+            self.p11.initialize();
+            let session = self.p11.open(CKF_RW_SESSION);
+            assert_eq!(self.p11.login(session, CKU_USER, USER_PIN), CKR_OK);
+            let softhsm = Vendor::load(&backend::softhsm());
+            assert_eq!(softhsm.initialize(), CKR_OK);
+            let session = softhsm.logged_in();
+            assert_eq!(softhsm.labels(session, CKO_PRIVATE_KEY), private);
+            let halves = softhsm.labels(session, CKO_PUBLIC_KEY);
+            assert!(halves.iter().all(|half| private.contains(half)), "{halves:?} beside {private:?}");
+            assert!(private.iter().all(|name| !has_public(name) || halves.contains(name)), "{halves:?}");
+            0
+        });
+        assert_eq!(status, 0);
+        println!("{} keys in the HSM", private.len());
+    }
 }
 
 isolated! {
@@ -413,6 +286,9 @@ isolated! {
         }
         lives.into_iter().for_each(|life| ledger.kill(life));
         ledger.check_everything();
+        if hsm.is_some() {
+            ledger.check_hsm();
+        }
         let Ledger { finished, cut_short, there, .. } = ledger;
         println!("{kills} kills: {finished} steps finished, {cut_short} cut short, {} objects left", there.len());
         // Enough of them in the middle of something to mean anything.
