@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Pin, PrivateKey, Record, Role, StoreError,
     encoding::Input,
-    sealed::{AtDevice, Cost, Judged, Keeper, Kept, TokenKey},
+    sealed::{AtDevice, Cost, Judged, Keeper, Kept, Settled, TokenKey},
 };
 
 /// The first byte of what is kept: Argon2id version 0x13, then an enclave.
@@ -104,8 +104,8 @@ impl Keeper for EnclaveKeeper {
     }
 
     /// The enclave knows no names of objects: a key that a record names is as it should be.
-    fn settle(&self, key: &AtDevice, record: Option<(&Record, &[u8])>) -> Result<(), StoreError> {
-        if record.is_some() { Ok(()) } else { key::settle(&self.host, key) }
+    fn settle(&self, key: &AtDevice, record: Option<(&Record, &[u8])>) -> Result<Settled, StoreError> {
+        if record.is_some() { Ok(Settled::ForGood) } else { key::settle(&self.host, key) }
     }
 }
 

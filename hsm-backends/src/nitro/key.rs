@@ -18,7 +18,7 @@ use super::host::Host;
 use crate::{
     Birth, DeviceKey, KeySpec, Place, PrivateKey, SecretPart, StoreError,
     encoding::Input,
-    sealed::{AtDevice, Intent},
+    sealed::{AtDevice, Intent, Settled},
 };
 
 /// The first byte of a locator, before the user id and the public key.
@@ -96,10 +96,14 @@ fn destroy(host: &Host, user_id: &UserId) -> Result<(), StoreError> {
     is_gone(host, &answer)
 }
 
-/// Destroys a key that no record names, without patience. One that is gone already is nothing new.
-pub(super) fn settle(host: &Host, key: &AtDevice) -> Result<(), StoreError> {
-    let Some((user_id, _)) = user_id_of(&mut Input(&key.locator)) else { return Ok(()) };
-    is_gone(host, &host.ask_once(&Request::Destroy { user_id })?)
+/// Destroys a key that no record names, without patience.
+pub(super) fn settle(host: &Host, key: &AtDevice) -> Result<Settled, StoreError> {
+    let Some((user_id, public)) = user_id_of(&mut Input(&key.locator)) else { return Ok(Settled::ForGood) };
+    let answer = host.ask_once(&Request::Destroy { user_id })?;
+    is_gone(host, &answer)?;
+    // Enclave and host may still be making one whose public key nobody knows.
+    let was_there = answer == Response::Destroyed {};
+    Ok(if was_there || !public.is_empty() { Settled::ForGood } else { Settled::ForNow })
 }
 
 /// What stands first in a locator, and all of it before the key is made; and what comes after it.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Pin, PinState, PrivateKey, Record, RecordId, Role, StoreError,
     encoding::Input,
-    sealed::{AtDevice, Cost, Judged, Keeper, Kept, TokenKey, derive, open, seal},
+    sealed::{AtDevice, Cost, Judged, Keeper, Kept, Settled, TokenKey, derive, open, seal},
 };
 
 const NONCE_LEN: usize = 12;
@@ -208,7 +208,7 @@ impl Keeper for HsmKeeper {
         Ok(key)
     }
 
-    fn settle(&self, key: &AtDevice, record: Option<(&Record, &[u8])>) -> Result<(), StoreError> {
+    fn settle(&self, key: &AtDevice, record: Option<(&Record, &[u8])>) -> Result<Settled, StoreError> {
         let record = record.map(|(record, locator)| (locator, names(&record.attributes)));
         native::settle(&self.device, key, record)
     }

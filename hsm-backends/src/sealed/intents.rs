@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{
     fault::Fault,
-    keeper::Keeper,
+    keeper::{Keeper, Settled},
     pool::Pool,
     room::{Keys, Room},
     rows, schema,
@@ -18,6 +18,10 @@ use super::{
     token::{self, Name},
 };
 use crate::{Record, RecordId, StoreError, encoding::Input};
+
+/// How many seconds after its process was found dead a device may still do what it was asked for: longer than an HSM takes for
+/// an RSA key.
+const LATE: i64 = 600;
 
 /// A key of a device, as far as it can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +93,17 @@ impl Intent {
         Ok(())
     }
 
+    /// The device may do yet what it was asked for: somebody is to look again, after as long as that has lasted already.
+    fn put_off(self, since: i64, now: i64) {
+        let due = now + (now - since).max(1);
+        let _ = self.pool.enter().write_lazily(|transaction| {
+            transaction
+                .prepare_cached("UPDATE intent SET since = ?1, due = ?2 WHERE id = ?3")?
+                .execute(params![since, due, self.id.0])?;
+            Ok(())
+        });
+    }
+
     /// Records and device agree. That this is noted may be lost, which costs whoever comes next a look at the device.
     pub(crate) fn done(self) {
         let _ = self.pool.enter().write_lazily(|transaction| {
@@ -121,17 +136,22 @@ pub(super) fn pending(pool: &Pool, room: &Room) -> Result<Vec<AtDevice>, StoreEr
     })
 }
 
-/// Settles what processes that are dead have left. What the device does not do now is left to the next time.
-pub(super) fn sweep(pool: &Arc<Pool>, room: &Room, keeper: &impl Keeper) -> Result<(), StoreError> {
-    let listed: Vec<(Name, Name)> = pool.enter().read(|sql| {
+/// Settles what processes that are dead have left; `now` is in seconds. What the device does not do now is left to the next
+/// time.
+pub(super) fn sweep(pool: &Arc<Pool>, room: &Room, keeper: &impl Keeper, now: i64) -> Result<(), StoreError> {
+    let listed: Vec<(Name, Name, i64)> = pool.enter().read(|sql| {
         if !schema::has_intents(sql)? {
             return Ok(Vec::new());
         }
-        let mut statement = sql.prepare_cached("SELECT id, maker FROM intent")?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        // What is due later than it can be was put off by another clock.
+        let mut statement = sql.prepare_cached(
+            "SELECT id, maker, coalesce(min(since, ?1), ?1) FROM intent \
+             WHERE due IS NULL OR due NOT BETWEEN ?1 + 1 AND ?1 + ?2",
+        )?;
+        let rows = statement.query_map([now, LATE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     })?;
-    for (id, maker) in listed {
+    for (id, maker, since) in listed {
         let id = RecordId(id);
         if !pool.maker.is_given_up(pool.files(), maker, id)? {
             continue;
@@ -140,10 +160,11 @@ pub(super) fn sweep(pool: &Arc<Pool>, room: &Room, keeper: &impl Keeper) -> Resu
         let settled = look(pool, room, &intent).and_then(|found| match &found {
             Some((key, Some((record, locator)))) => keeper.settle(key, Some((record, locator))),
             Some((key, None)) => keeper.settle(key, None),
-            None => Ok(()),
+            None => Ok(Settled::ForGood),
         });
         match settled {
-            Ok(()) => intent.done(),
+            Ok(Settled::ForNow) if now - since < LATE => intent.put_off(since, now),
+            Ok(_) => intent.done(),
             Err(away @ (StoreError::Absent(_) | StoreError::Removed(_))) => return Err(away),
             Err(_) => {}
         }

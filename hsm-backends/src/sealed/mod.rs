@@ -41,7 +41,7 @@ use view::View;
 
 pub(crate) use cost::Cost;
 pub(crate) use intents::{AtDevice, Intent};
-pub(crate) use keeper::{Judged, Keeper, Kept, Rekey, Rekeying, Rows};
+pub(crate) use keeper::{Judged, Keeper, Kept, Rekey, Rekeying, Rows, Settled};
 pub(crate) use pins::role_number;
 pub(crate) use seal::{TokenKey, derive, open, seal};
 pub(crate) use vault::SealedVault;

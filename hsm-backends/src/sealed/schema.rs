@@ -42,8 +42,8 @@ const SCHEMA: [(&str, &str); 8] = [
 /// What [`WITH_INTENTS`] has more.
 const INTENT: (&str, &str) = (
     "intent",
-    "CREATE TABLE intent (id BLOB PRIMARY KEY, maker BLOB NOT NULL, sealed BLOB NOT NULL) STRICT, \
-     WITHOUT ROWID",
+    "CREATE TABLE intent (id BLOB PRIMARY KEY, maker BLOB NOT NULL, since INTEGER, due INTEGER, \
+     sealed BLOB NOT NULL) STRICT, WITHOUT ROWID",
 );
 
 /// Makes the tables in an empty database and marks it as ours.

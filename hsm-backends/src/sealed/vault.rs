@@ -1,6 +1,9 @@
 //! What a right PIN gives: the user's view of everything, or the security officer's of the public objects.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::{
     intents::{self, AtDevice, Intent},
@@ -84,7 +87,8 @@ impl<K: Keeper> SealedVault<K> {
     /// Settles what processes have left that were killed. Nothing depends on it: what cannot be settled now will be later.
     pub(crate) fn sweep(&self) {
         if self.role == Role::User {
-            let _ = intents::sweep(&self.pool, &self.room, &*self.keeper);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let _ = intents::sweep(&self.pool, &self.room, &*self.keeper, now.cast_signed());
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
         keeper::number,
         raw::{Rv, Template},
     },
-    sealed::AtDevice,
+    sealed::{AtDevice, Settled},
 };
 use cryptoki_sys as ck;
 
@@ -23,27 +23,32 @@ pub(in crate::pkcs11) fn before(made_id: [u8; 16]) -> AtDevice {
 }
 
 /// Gives a key the names of its record, or destroys one that has no record. It is looked for under the names that it had, and
-/// under those that it was made with; nothing happens where it is under neither, and so has been seen to.
+/// under those that it was made with; nothing happens where it is under neither.
 pub(in crate::pkcs11) fn settle(
     device: &Arc<Device>,
     key: &AtDevice,
     record: Option<(&[u8], Names)>,
-) -> Result<(), StoreError> {
+) -> Result<Settled, StoreError> {
     let locator = record.as_ref().map_or(&key.locator[..], |(locator, _)| locator);
-    let (Some((&LOCATOR_VERSION, rest)), len) = (locator.split_first(), locator.len()) else { return Ok(()) };
-    let Some(made_id) = rest.get(..SPKI - 1).map(<[u8]>::to_vec) else { return Ok(()) };
+    let (Some((&LOCATOR_VERSION, rest)), len) = (locator.split_first(), locator.len()) else {
+        return Ok(Settled::ForGood);
+    };
+    let Some(made_id) = rest.get(..SPKI - 1).map(<[u8]>::to_vec) else { return Ok(Settled::ForGood) };
     let given = |id: &[u8]| if id.is_empty() { made_id.clone() } else { id.to_vec() };
     let places = [(key.label.clone(), given(&key.id)), (UNFINISHED.to_vec(), made_id.clone())];
     let new = record.as_ref().map(|(_, (label, id))| (label.clone(), given(id)));
     // What was not finished has the random CKA_ID and no other proof; nobody has seen its public key.
     let whole = (len > SPKI).then(|| NativeKey::located(device, locator, &key.label, &key.id)).transpose()?;
+    let mut seen = 0;
     let done = device.call(|session| {
+        seen = 0;
         for names in &places {
             let found = match &whole {
                 Some(key) => key.objects(session, names)?,
                 None => session.raw.find(session.handle, &named(names))?,
             };
             for object in found {
+                seen += 1;
                 match &new {
                     Some(new) => session.raw.set_values(session.handle, object, &named(new))?,
                     None => session.raw.destroy(session.handle, object)?,
@@ -53,7 +58,9 @@ pub(in crate::pkcs11) fn settle(
         // A search shows no private key to somebody whose login was taken.
         session.is_users()
     });
-    done.map_err(|failure| failure.of(device, "C_DestroyObject"))
+    done.map_err(|failure| failure.of(device, "C_DestroyObject"))?;
+    // A pair that the HSM was about to make may come yet, by halves even.
+    Ok(if whole.is_some() || seen > 1 { Settled::ForGood } else { Settled::ForNow })
 }
 
 fn named((label, id): &Names) -> Template {
