@@ -30,7 +30,7 @@ use steps::{Object, Step, content, find_one, next_step, pair, perform, stem};
 
 const KILLS: usize = 250;
 /// Over an HSM in a process of its own, where all that is slower.
-const KILLS_AT_HSM: usize = 100;
+const KILLS_AT_HSM: usize = 60;
 /// Processes that change objects; beside them one guesses PINs.
 const WRITERS: usize = 3;
 /// The most that a configuration may allow.

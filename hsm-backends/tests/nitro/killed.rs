@@ -89,7 +89,13 @@ fn a_key_that_was_not_kept_goes_with_its_process_and_not_before() {
     let token = Nitro::new();
     let (store, base) = (token.open(), tell(&token));
     let log_in = || drop(store.unlock(Role::User, &token.user_pin()).unwrap());
+    let format = || -> i64 {
+        let sql = rusqlite::Connection::open(token.options("token").directory.join("token.db")).unwrap();
+        sql.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    };
+    assert_eq!(format(), 1, "a store without a key in the enclave is what it always was");
     let running = [(); 2].map(|()| Running::start("hold", &base));
+    assert_eq!(format(), 2);
     log_in();
     assert_eq!((at_host(&token).len(), intents(&token)), (2, 2), "both are about to be kept");
     let [first, second] = running;
