@@ -75,7 +75,7 @@ impl Hsm {
             .arg("pkcs11:")
             .env("SOFTHSM2_CONF", self.directory.join("softhsm2.conf"))
             .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
+            .stdout(log.try_clone().expect("a file descriptor is left"))
             .stderr(log)
             .process_group(0)
             .spawn()

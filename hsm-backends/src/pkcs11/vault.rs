@@ -314,6 +314,8 @@ pub(super) fn commit(
 }
 
 type Names = (Vec<u8>, Vec<u8>);
+/// A key and its new names; none where it goes.
+type Changed = (Arc<dyn PrivateKey>, Option<Names>);
 
 /// What follows in the HSM from changes of records.
 #[derive(Default)]
@@ -321,8 +323,8 @@ struct Following {
     /// Keys that were made and are to be kept, with the names of their objects.
     made: Vec<(Arc<dyn PrivateKey>, Names)>,
     created: Vec<RecordId>,
-    /// Keys as the HSM has them, with their new names, or without any where they go.
-    changed: Vec<(AtDevice, (Arc<dyn PrivateKey>, Option<Names>))>,
+    /// Keys as the HSM has them, and what becomes of them.
+    changed: Vec<(AtDevice, Changed)>,
     /// Public keys whose objects go.
     halves: Vec<Vec<u8>>,
 }

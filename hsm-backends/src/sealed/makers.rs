@@ -129,7 +129,6 @@ fn is_dead(files: &Files, path: &std::path::Path) -> Result<bool, StoreError> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -250,7 +250,10 @@ impl Device {
             let failure = Failure::Said(Rv(ck::CKR_GENERAL_ERROR));
             let failed = Failed { epoch: state.epoch, generation: state.sessions.generation(), failure };
             drop(state);
-            self.alone(|| Ok(self.repair(Lost::Library, &failed)))?;
+            self.alone(|| {
+                self.repair(Lost::Library, &failed);
+                Ok(())
+            })?;
         }
         self.as_officer_once(pin, &mut f, users)
     }
