@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Somebody else at the same HSM.
-fn elsewhere(hsm: &SoftHsm) -> (Pkcs11, Session) {
+pub(super) fn elsewhere(hsm: &SoftHsm) -> (Pkcs11, Session) {
     let library = Pkcs11::new(hsm.library("token")).unwrap();
     let slot = library.get_slots_with_initialized_token().unwrap()[0];
     let session = library.open_rw_session(slot).unwrap();
@@ -32,7 +32,7 @@ fn by_label(label: &str) -> Attributes {
     [(ck::CKA_LABEL, Value::Bytes(label.as_bytes().to_vec()))].into_iter().collect()
 }
 
-fn labels(session: &Session) -> Vec<(ObjectClass, String)> {
+pub(super) fn labels(session: &Session) -> Vec<(ObjectClass, String)> {
     let mut all = Vec::new();
     for object in session.find_objects(&[]).unwrap() {
         let mut class = None;
