@@ -12,7 +12,7 @@ use algorithms::{
 };
 use cryptoki_sys as ck;
 use hsm_backends::{
-    Attributes, Change, KeySpec, KeyStore, NewSecret, Pin, RecordId, Role, Value,
+    Attributes, Change, KeySpec, KeyStore, NewSecret, Pin, RecordId, Role, StoreError, Value,
     embedded::{EmbeddedStore, Options},
 };
 
@@ -166,6 +166,47 @@ fn a_backup_is_read_by_the_page() {
     assert_eq!(read_by_the_page(&plain, 1, USER), (id, attributes, spki));
 }
 
+/// The statements of a block of the page.
+fn tables_of_the_page(block: usize) -> Vec<&'static str> {
+    let block = PAGE.split("```sql\n").nth(block + 1).unwrap();
+    block.split_once("```").unwrap().0.lines().collect()
+}
+
+#[test]
+fn a_store_with_the_table_of_intents_is_that_of_the_page() {
+    let base = tempfile::tempdir().unwrap();
+    let directory = base.path().join("token");
+    let (store, id, ..) = token(&directory);
+    let sql = rusqlite::Connection::open(directory.join("token.db")).unwrap();
+    // As a store over a device makes it; a test of the enclave's makes it so.
+    let [table] = tables_of_the_page(1)[..] else { panic!("one table") };
+    sql.execute_batch(&format!("BEGIN; {table} PRAGMA user_version = 2; COMMIT")).unwrap();
+    let again = || EmbeddedStore::new(Options { directory: directory.clone(), pin_tries: 10 });
+    again().unlock(Role::User, &Pin::presented(USER)).unwrap().private_key(id).unwrap();
+    // A backup has no rows of it, and a restore leaves those that are there.
+    let row = "INSERT INTO intent (id, maker, sealed) VALUES (zeroblob(16), zeroblob(16), x'01')";
+    let count = |sql: &rusqlite::Connection| -> i64 {
+        sql.query_row("SELECT count(*) FROM intent", [], |row| row.get(0)).unwrap()
+    };
+    sql.execute_batch(row).unwrap();
+    let file = base.path().join("backup");
+    let passphrase = Pin::presented(b"passphrase");
+    store.admin().unwrap().backup(&file, &passphrase).unwrap();
+    store.admin().unwrap().restore(&file, &passphrase, true).unwrap();
+    assert_eq!(count(&sql), 1);
+    let elsewhere = base.path().join("restored");
+    let restored = EmbeddedStore::new(Options { directory: elsewhere.clone(), pin_tries: 10 });
+    restored.admin().unwrap().restore(&file, &passphrase, false).unwrap();
+    assert_eq!(count(&rusqlite::Connection::open(elsewhere.join("token.db")).unwrap()), 0);
+    // A table of another form, and a table without its version, are damage.
+    sql.execute_batch("PRAGMA user_version = 1").unwrap();
+    assert!(matches!(again().description(), Err(StoreError::Damaged(_))));
+    sql.execute_batch("PRAGMA user_version = 2; DROP TABLE intent").unwrap();
+    assert!(matches!(again().description(), Err(StoreError::Damaged(_))));
+    sql.execute_batch("PRAGMA user_version = 3").unwrap();
+    assert_eq!(again().description().unwrap_err(), StoreError::NewerFormat);
+}
+
 #[test]
 fn the_tables_are_those_of_the_page() {
     let base = tempfile::tempdir().unwrap();
@@ -178,9 +219,7 @@ fn the_tables_are_those_of_the_page() {
         .unwrap()
         .map(|text| format!("{};", text.unwrap()))
         .collect();
-    let (_, block) = PAGE.split_once("```sql\n").unwrap();
-    let (block, _) = block.split_once("```").unwrap();
-    assert_eq!(found, block.lines().collect::<Vec<_>>());
+    assert_eq!(found, tables_of_the_page(0));
     for (pragma, text) in [("application_id", "0x54524C53"), ("user_version", "1")] {
         let value: i64 = sql.pragma_query_value(None, pragma, |row| row.get(0)).unwrap();
         let text_value = text

@@ -5,6 +5,8 @@
 //! Each process tells through a pipe what it is about to do and what has been done. The test replays that, looks at
 //! the token, and starts another process in the place of the dead one, while the others go on.
 
+mod steps;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, PipeReader, PipeWriter, Write},
@@ -14,15 +16,21 @@ use std::{
 
 use cryptoki_sys::*;
 use trellis_tests::{
-    backend, isolated,
+    backend, c, isolated,
     isolated::Place,
-    objects::{ED25519, Template, plain},
+    objects::{Template, plain},
     process::{Child, in_child, set_variable},
     random::Random,
     raw::{Raw, SO_PIN, USER_PIN},
+    served::Hsm,
+    vendor::Vendor,
 };
 
+use steps::{Object, Step, content, find_one, next_step, pair, perform, stem};
+
 const KILLS: usize = 250;
+/// Over an HSM in a process of its own, where all that is slower.
+const KILLS_AT_HSM: usize = 60;
 /// Processes that change objects; beside them one guesses PINs.
 const WRITERS: usize = 3;
 /// The most that a configuration may allow.
@@ -30,153 +38,8 @@ const PIN_TRIES: usize = 100;
 /// After so many steps a process waits to be killed. A writer does not get there; one who guesses would lock the PIN.
 const STEPS: usize = 10_000;
 const GUESSES: usize = 30;
-/// How many objects a process has at a time.
-const OBJECTS: usize = 6;
-
 const MARKER: &str = "marker";
 const CLASSES: [CK_OBJECT_CLASS; 4] = [CKO_DATA, CKO_SECRET_KEY, CKO_PUBLIC_KEY, CKO_PRIVATE_KEY];
-
-/// One change of a token; each is one call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    Create(String),
-    Generate(String),
-    Pair(String),
-    /// C_SetAttributeValue of CKA_LABEL and CKA_ID at once.
-    Rename(CK_OBJECT_CLASS, String, String),
-    Copy(CK_OBJECT_CLASS, String, String),
-    Destroy(CK_OBJECT_CLASS, String),
-    /// C_Login of the SO with a wrong PIN.
-    Guess,
-}
-
-impl Step {
-    fn to_line(&self) -> String {
-        match self {
-            Self::Create(name) => format!("create {name}"),
-            Self::Generate(name) => format!("generate {name}"),
-            Self::Pair(name) => format!("pair {name}"),
-            Self::Rename(class, from, to) => format!("rename {class} {from} {to}"),
-            Self::Copy(class, from, to) => format!("copy {class} {from} {to}"),
-            Self::Destroy(class, name) => format!("destroy {class} {name}"),
-            Self::Guess => "guess".into(),
-        }
-    }
-
-    fn from_line(line: &str) -> Self {
-        let words: Vec<_> = line.split(' ').collect();
-        let class = |word: &str| word.parse().unwrap();
-        match words[..] {
-            ["create", name] => Self::Create(name.into()),
-            ["generate", name] => Self::Generate(name.into()),
-            ["pair", name] => Self::Pair(name.into()),
-            ["rename", of, from, to] => Self::Rename(class(of), from.into(), to.into()),
-            ["copy", of, from, to] => Self::Copy(class(of), from.into(), to.into()),
-            ["destroy", of, name] => Self::Destroy(class(of), name.into()),
-            ["guess"] => Self::Guess,
-            _ => panic!("no step: {line:?}"),
-        }
-    }
-
-    /// The objects that this step makes (true) and takes away.
-    fn changes(&self) -> Vec<(Object, bool)> {
-        match self {
-            Self::Create(name) => vec![((CKO_DATA, name.clone()), true)],
-            Self::Generate(name) => vec![((CKO_SECRET_KEY, name.clone()), true)],
-            Self::Pair(name) => {
-                vec![((CKO_PUBLIC_KEY, name.clone()), true), ((CKO_PRIVATE_KEY, name.clone()), true)]
-            }
-            Self::Rename(class, from, to) => {
-                vec![((*class, from.clone()), false), ((*class, to.clone()), true)]
-            }
-            Self::Copy(class, _, to) => vec![((*class, to.clone()), true)],
-            Self::Destroy(class, name) => vec![((*class, name.clone()), false)],
-            Self::Guess => vec![],
-        }
-    }
-}
-
-type Object = (CK_OBJECT_CLASS, String);
-
-/// The part of a name that a renaming or a copy leaves, a number.
-fn stem(name: &str) -> u64 {
-    name.split('.').next().unwrap().parse().unwrap()
-}
-
-/// The bytes of a data object: several pages of the database.
-fn content(name: &str) -> Vec<u8> {
-    Random::new(stem(name)).bytes(9000)
-}
-
-fn find_one(p11: &Raw, session: CK_SESSION_HANDLE, (class, name): &Object) -> Option<CK_OBJECT_HANDLE> {
-    let found = p11.find(session, &Template::new().label(name).number(CKA_CLASS, *class)).unwrap();
-    assert!(found.len() <= 1, "{name}");
-    found.first().copied()
-}
-
-fn perform(p11: &Raw, session: CK_SESSION_HANDLE, step: &Step) {
-    let named = |name: &str| Template::new().flag(CKA_TOKEN, true).label(name);
-    match step {
-        Step::Create(name) => {
-            let private = stem(name).is_multiple_of(2);
-            let template = named(name).number(CKA_CLASS, CKO_DATA).flag(CKA_PRIVATE, private);
-            p11.create(session, &template.bytes(CKA_VALUE, &content(name))).unwrap();
-        }
-        Step::Generate(name) => {
-            let template = named(name).bytes(CKA_ID, name.as_bytes()).number(CKA_VALUE_LEN, 32);
-            p11.generate(session, plain(CKM_GENERIC_SECRET_KEY_GEN), &template).unwrap();
-        }
-        Step::Pair(name) => {
-            let template = named(name).bytes(CKA_ID, name.as_bytes());
-            let (mechanism, public) = if stem(name).is_multiple_of(2) {
-                (CKM_EC_EDWARDS_KEY_PAIR_GEN, template.clone().bytes(CKA_EC_PARAMS, ED25519))
-            } else {
-                (CKM_ML_DSA_KEY_PAIR_GEN, template.clone().number(CKA_PARAMETER_SET, CKP_ML_DSA_44))
-            };
-            p11.generate_pair(session, plain(mechanism), &public, &template).unwrap();
-        }
-        Step::Rename(class, from, to) => {
-            let object = find_one(p11, session, &(*class, from.clone())).unwrap();
-            p11.set(session, object, &Template::new().label(to).bytes(CKA_ID, to.as_bytes())).unwrap();
-        }
-        Step::Copy(class, from, to) => {
-            let object = find_one(p11, session, &(*class, from.clone())).unwrap();
-            let template = Template::new().label(to);
-            let template = if *class == CKO_DATA { template } else { template.bytes(CKA_ID, to.as_bytes()) };
-            p11.copy(session, object, &template).unwrap();
-        }
-        Step::Destroy(class, name) => {
-            let object = find_one(p11, session, &(*class, name.clone())).unwrap();
-            p11.destroy(session, object).unwrap();
-        }
-        Step::Guess => assert_eq!(p11.login(session, CKU_SO, b"not the PIN"), CKR_PIN_INCORRECT),
-    }
-}
-
-/// What a writer does next to one of its own objects or for a new one. `number` is that of the step.
-fn next_step(random: &mut Random, mine: &[Object], life: usize, number: usize) -> Step {
-    let some = (!mine.is_empty()).then(|| random.one_of(mine).clone());
-    let new = || format!("{life}{number:04}.0");
-    let renamed = |old: &str| format!("{}.{number}", stem(old));
-    let choice = if mine.len() < OBJECTS { random.below(8) } else { 2 };
-    match (choice, some) {
-        (0, Some((class, old))) if class != CKO_DATA => {
-            let new = renamed(&old);
-            Step::Rename(class, old, new)
-        }
-        // A key in an enclave has one object.
-        (1, Some((class, old)))
-            if class != CKO_PUBLIC_KEY && !(class == CKO_PRIVATE_KEY && backend::is_nitro()) =>
-        {
-            let new = renamed(&old);
-            Step::Copy(class, old, new)
-        }
-        (2..=4, Some((class, old))) => Step::Destroy(class, old),
-        (5, _) => Step::Create(new()),
-        (6, _) => Step::Generate(new()),
-        _ => Step::Pair(new()),
-    }
-}
 
 /// A process until it is killed.
 fn live(p11: &Raw, life: usize, guesses: bool, mut pipe: PipeWriter) -> i32 {
@@ -232,11 +95,12 @@ fn assert_whole(p11: &Raw, session: CK_SESSION_HANDLE, object: &Object) {
     let mechanism = plain(match key_type {
         CKK_GENERIC_SECRET => CKM_SHA256_HMAC,
         CKK_EC_EDWARDS => CKM_EDDSA,
+        CKK_EC => CKM_ECDSA,
         _ => CKM_ML_DSA,
     });
     if *class == CKO_PUBLIC_KEY {
-        p11.verify_init(session, mechanism, handle).unwrap();
-        assert_eq!(p11.verify_final(session, b"no signature"), Err(CKR_SIGNATURE_LEN_RANGE));
+        let refused = p11.verify(session, mechanism, handle, b"message", b"no signature!");
+        assert_eq!(refused, Err(CKR_SIGNATURE_LEN_RANGE));
         return;
     }
     let signature = p11.sign(session, mechanism, handle, b"message").unwrap();
@@ -365,11 +229,52 @@ impl Ledger<'_> {
         }
         self.there.iter().for_each(|object| assert_whole(self.p11, self.session, object));
     }
+
+    /// After one more login, or a few where the HSM was still at work for the dead, it has the keys that are in it and on record, under their names, and no others. Each public key
+    /// there is one of theirs, and has an object unless its destruction was cut short.
+    fn check_hsm(&self) {
+        let names_of =
+            |class| self.there.iter().filter(move |(of, name)| *of == class && pair(name) == CKK_EC);
+        let private: Vec<_> = names_of(CKO_PRIVATE_KEY).map(|(_, name)| name.clone()).collect();
+        let has_public =
+            |name: &String| names_of(CKO_PUBLIC_KEY).any(|(_, public)| stem(public) == stem(name));
+        let p11 = self.p11;
+        let status = in_child(|| {
+            p11.initialize();
+            let softhsm = Vendor::load(&backend::softhsm());
+            assert_eq!(softhsm.initialize(), CKR_OK);
+            let found = (0..20).find_map(|_| {
+                let session = p11.open(CKF_RW_SESSION);
+                assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
+                assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
+                let session = softhsm.logged_in();
+                let found = [CKO_PRIVATE_KEY, CKO_PUBLIC_KEY].map(|class| softhsm.labels(session, class));
+                assert_eq!(softhsm.logout(session), CKR_OK);
+                let agrees = found[0] == private;
+                if !agrees {
+                    println!("the HSM has {:?}", found[0]);
+                    thread::sleep(Duration::from_secs(1));
+                }
+                agrees.then_some(found)
+            });
+            let Some([_, halves]) = found else { panic!("the HSM has keys that are not {private:?}") };
+            assert!(halves.iter().all(|half| private.contains(half)), "{halves:?} beside {private:?}");
+            assert!(private.iter().all(|name| !has_public(name) || halves.contains(name)), "{halves:?}");
+            0
+        });
+        assert_eq!(status, 0);
+        println!("{} keys in the HSM", private.len());
+    }
 }
 
 isolated! {
     fn nothing_is_lost_and_nothing_is_half_made(place) {
-        place.configure(&configuration(PIN_TRIES));
+        // Whoever is killed in the same process as SoftHSM may leave its token torn.
+        let hsm = backend::is_softhsm().then(|| Hsm::start_with(place, &configuration(PIN_TRIES)));
+        if hsm.is_none() {
+            place.configure(&configuration(PIN_TRIES));
+        }
+        let kills = if hsm.is_some() { KILLS_AT_HSM } else { KILLS };
         let p11 = place.load();
         let session = p11.user_session();
         let mut random = Random::new(u64::from(std::process::id()));
@@ -377,7 +282,7 @@ isolated! {
         let marker = p11.create(session, &marker).unwrap();
         let mut ledger = Ledger { marker, p11: &p11, session, place, there: BTreeSet::new(), count: 0, finished: 0, cut_short: 0 };
         let mut lives: Vec<_> = (0..=WRITERS).map(|number| begin(&p11, number + 1, number == 0)).collect();
-        for number in lives.len()..KILLS {
+        for number in lives.len()..kills {
             let victim = random.below(lives.len());
             let mut life = lives.swap_remove(victim);
             // Now and then it dies while it initialises or logs in.
@@ -392,9 +297,12 @@ isolated! {
         }
         lives.into_iter().for_each(|life| ledger.kill(life));
         ledger.check_everything();
+        if hsm.is_some() {
+            ledger.check_hsm();
+        }
         let Ledger { finished, cut_short, there, .. } = ledger;
-        println!("{KILLS} kills: {finished} steps finished, {cut_short} cut short, {} objects left", there.len());
+        println!("{kills} kills: {finished} steps finished, {cut_short} cut short, {} objects left", there.len());
         // Enough of them in the middle of something to mean anything.
-        assert!(cut_short > KILLS / 4 && finished > KILLS, "{finished} finished, {cut_short} cut short");
+        assert!(cut_short > kills / 4 && finished > kills, "{finished} finished, {cut_short} cut short");
     }
 }

@@ -10,7 +10,6 @@ mod neighbours;
 #[path = "../../hsm-backends/tests/tpm/relay.rs"]
 mod relay;
 mod restart;
-mod served;
 mod silent_tpm;
 mod stuck;
 #[path = "../../hsm-backends/tests/tpm/swtpm.rs"]

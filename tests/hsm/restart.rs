@@ -3,12 +3,9 @@
 use std::{thread, time::Duration};
 
 use cryptoki_sys::*;
-use trellis_tests::{isolated, process, raw::USER_PIN};
+use trellis_tests::{isolated, process, raw::USER_PIN, served::Hsm};
 
-use crate::{
-    load::{ML_DSA_65, P256_KEY, sign_while},
-    served::Hsm,
-};
+use crate::load::{ML_DSA_65, P256_KEY, sign_while};
 
 isolated! {
     fn no_signature_fails_while_the_hsm_is_killed_and_started(place) {

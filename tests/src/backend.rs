@@ -98,7 +98,7 @@ pub(crate) fn of(text: &str) -> String {
 /// A directory of SoftHSM's, without a token, for a test whose SOFTHSM2_CONF is the file in it.
 pub fn prepare_softhsm(directory: &Path) {
     let tokens = directory.join("softhsm");
-    std::fs::create_dir(&tokens).expect("the test's directory can be written");
+    std::fs::create_dir_all(&tokens).expect("the test's directory can be written");
     let text = format!(
         "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
         tokens.display()

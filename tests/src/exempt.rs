@@ -5,7 +5,7 @@ use std::{fs::OpenOptions, io::Write};
 use crate::backend;
 
 /// Backend, test and reason. Each is counted among those that could not run, by name.
-const EXEMPT: [(&str, &str, &str); 4] = [
+const EXEMPT: [(&str, &str, &str); 3] = [
     (
         "softhsm",
         "signatures::ed25519_with_context_and_prehashed",
@@ -15,11 +15,6 @@ const EXEMPT: [(&str, &str, &str); 4] = [
         "softhsm",
         "vendor::backup_and_restore",
         "a backup has the records; label, PINs and the keys in the HSM are the HSM's, and its own backup's",
-    ),
-    (
-        "softhsm",
-        "kill::nothing_is_lost_and_nothing_is_half_made",
-        "SoftHSM writes its token's file at each login and each wrong PIN, and whoever is killed meanwhile leaves it torn",
     ),
     (
         "tpm",

@@ -99,6 +99,29 @@ impl Vendor {
         )
     }
 
+    /// CKA_LABEL of every object of a class, sorted.
+    pub fn labels(&self, session: CK_SESSION_HANDLE, class: CK_OBJECT_CLASS) -> Vec<String> {
+        let template = Template::new().number(CKA_CLASS, class);
+        let mut wanted = template.attributes();
+        assert_eq!(call!(self, C_FindObjectsInit(session, wanted.as_mut_ptr(), 1)), CKR_OK);
+        let mut labels = Vec::new();
+        loop {
+            let (mut object, mut found) = (0, 0);
+            assert_eq!(call!(self, C_FindObjects(session, &raw mut object, 1, &raw mut found)), CKR_OK);
+            if found == 0 {
+                break;
+            }
+            let mut label = [0_u8; 256];
+            let mut value =
+                CK_ATTRIBUTE { type_: CKA_LABEL, pValue: label.as_mut_ptr().cast(), ulValueLen: 256 };
+            assert_eq!(call!(self, C_GetAttributeValue(session, object, &raw mut value, 1)), CKR_OK);
+            labels.push(String::from_utf8_lossy(&label[..value.ulValueLen as usize]).into_owned());
+        }
+        assert_eq!(call!(self, C_FindObjectsFinal(session)), CKR_OK);
+        labels.sort_unstable();
+        labels
+    }
+
     /// C_GenerateRandom.
     pub fn random(&self, session: CK_SESSION_HANDLE) -> CK_RV {
         let mut bytes = [0_u8; 8];

@@ -12,11 +12,14 @@ use cosigner_protocol::{
     message::{KeptToken, Request, Response},
 };
 
-use super::{host::Host, key::EnclaveKey};
+use super::{
+    host::Host,
+    key::{self, EnclaveKey},
+};
 use crate::{
     Pin, PrivateKey, Record, Role, StoreError,
     encoding::Input,
-    sealed::{Cost, Judged, Keeper, Kept, TokenKey},
+    sealed::{AtDevice, Cost, Judged, Keeper, Kept, Settled, TokenKey},
 };
 
 /// The first byte of what is kept: Argon2id version 0x13, then an enclave.
@@ -98,6 +101,11 @@ impl Keeper for EnclaveKeeper {
 
     fn device_key(&self, _: &Record, locator: &[u8]) -> Result<Arc<dyn PrivateKey>, StoreError> {
         Ok(Arc::new(EnclaveKey::located(&self.host, locator)?))
+    }
+
+    /// The enclave knows no names of objects: a key that a record names is as it should be.
+    fn settle(&self, key: &AtDevice, record: Option<(&Record, &[u8])>) -> Result<Settled, StoreError> {
+        if record.is_some() { Ok(Settled::ForGood) } else { key::settle(&self.host, key) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! believed when the public key on record verifies it.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -15,7 +15,11 @@ use cosigner_protocol::{
 };
 
 use super::host::Host;
-use crate::{Birth, DeviceKey, KeySpec, Place, PrivateKey, SecretPart, StoreError, encoding::Input};
+use crate::{
+    Birth, DeviceKey, KeySpec, Place, PrivateKey, SecretPart, StoreError,
+    encoding::Input,
+    sealed::{AtDevice, Intent, Settled},
+};
 
 /// The first byte of a locator, before the user id and the public key.
 const LOCATOR_VERSION: u8 = 1;
@@ -31,6 +35,8 @@ pub(super) struct EnclaveKey {
     locator: Vec<u8>,
     /// Not kept yet: it goes when the value does.
     unfinished: AtomicBool,
+    /// What stands on record for as long as it is not kept, so that it goes also where this process is killed.
+    intent: Mutex<Option<Intent>>,
 }
 
 /// What the enclave makes of a kind of key; `None` for those that it does not make.
@@ -85,11 +91,50 @@ pub(super) fn destroy_all(host: &Host, token_id: &[u8; 16]) -> Result<(), StoreE
     }
 }
 
-/// Nothing where it is gone already.
 fn destroy(host: &Host, user_id: &UserId) -> Result<(), StoreError> {
-    match host.ask(&Request::Destroy { user_id: user_id.clone() })? {
+    let answer = host.ask(&Request::Destroy { user_id: user_id.clone() })?;
+    is_gone(host, &answer)
+}
+
+/// Destroys a key that no record names, without patience.
+pub(super) fn settle(host: &Host, key: &AtDevice) -> Result<Settled, StoreError> {
+    let Some((user_id, public)) = user_id_of(&mut Input(&key.locator)) else { return Ok(Settled::ForGood) };
+    let answer = host.ask_once(&Request::Destroy { user_id })?;
+    is_gone(host, &answer)?;
+    // Enclave and host may still be making one whose public key nobody knows.
+    let was_there = answer == Response::Destroyed {};
+    Ok(if was_there || !public.is_empty() { Settled::ForGood } else { Settled::ForNow })
+}
+
+/// What stands first in a locator, and all of it before the key is made; and what comes after it.
+fn user_id_of<'a>(locator: &mut Input<'a>) -> Option<(UserId, &'a [u8])> {
+    if locator.byte().ok()? != LOCATOR_VERSION {
+        return None;
+    }
+    let length = u16::from_be_bytes(locator.array().ok()?);
+    let user_id = String::from_utf8(locator.take(length.into()).ok()?.to_vec()).ok()?;
+    Some((UserId::try_from(user_id).ok()?, locator.rest()))
+}
+
+/// A locator without the public key.
+fn locator_of(user_id: &UserId) -> Vec<u8> {
+    let text = user_id.as_str().as_bytes();
+    let length = u16::try_from(text.len()).expect("a user id is short");
+    [&[LOCATOR_VERSION], &length.to_be_bytes()[..], text].concat()
+}
+
+/// A name for a key of a token that is to be made, and what there is of the key before it is.
+pub(super) fn before(token_id: &[u8; 16]) -> Result<(UserId, AtDevice), StoreError> {
+    let random = u128::from_be_bytes(algorithms::random::array()?);
+    let user_id = named(format!("{}{random:032x}", prefix(token_id)));
+    let key = AtDevice { locator: locator_of(&user_id), label: Vec::new(), id: Vec::new() };
+    Ok((user_id, key))
+}
+
+fn is_gone(host: &Host, answer: &Response) -> Result<(), StoreError> {
+    match answer {
         Response::Destroyed {} | Response::Failed(Failure { layer: Layer::Record, .. }) => Ok(()),
-        other => Err(host.unexpected(&other)),
+        other => Err(host.unexpected(other)),
     }
 }
 
@@ -99,15 +144,14 @@ impl EnclaveKey {
         algorithm(spec).is_some()
     }
 
-    /// Makes a key of a token in the enclave.
+    /// Makes a key in the enclave under a user id that is on record by `intent` already.
     pub(super) fn generate(
         host: &Arc<Host>,
-        token_id: &[u8; 16],
+        user_id: UserId,
         spec: &KeySpec,
+        intent: Intent,
     ) -> Result<Self, StoreError> {
         let algorithm = algorithm(spec).ok_or(StoreError::Unsupported)?;
-        let random = u128::from_be_bytes(algorithms::random::array()?);
-        let user_id = named(format!("{}{random:032x}", prefix(token_id)));
         let mut answer = host.ask(&Request::Generate { user_id: user_id.clone(), algorithm })?;
         if let Response::Failed(Failure { class: Class::SigningFailed, layer: Layer::Conflict }) = answer {
             // Nobody else knows the name: it was made, and the answer was lost.
@@ -119,7 +163,7 @@ impl EnclaveKey {
                     return Err(host.device("made another key than was asked for"));
                 }
                 let public = public_key(&key).map_err(|_| host.device("made a public key that is none"))?;
-                let key = Self::new(host, user_id, public, true)?;
+                let key = Self::new(host, user_id, public, Some(intent))?;
                 // It goes again if the KMS key is wrong.
                 host.check_kms_key(&kms_key)?;
                 Ok(key)
@@ -130,34 +174,24 @@ impl EnclaveKey {
 
     /// The key that a locator names.
     pub(super) fn located(host: &Arc<Host>, locator: &[u8]) -> Result<Self, StoreError> {
-        let mut input = Input(locator);
-        let mut parse = || {
-            if input.byte().ok()? != LOCATOR_VERSION {
-                return None;
-            }
-            let length = u16::from_be_bytes(input.array().ok()?);
-            let user_id = String::from_utf8(input.take(length.into()).ok()?.to_vec()).ok()?;
-            Some((UserId::try_from(user_id).ok()?, PublicKey::from_spki(input.rest()).ok()?))
-        };
+        let parts = user_id_of(&mut Input(locator));
+        let parts = parts.and_then(|(user_id, spki)| Some((user_id, PublicKey::from_spki(spki).ok()?)));
         let damaged =
             || StoreError::Damaged("where a key is in the enclave is malformed; restore a backup".into());
-        let (user_id, public) = parse().ok_or_else(damaged)?;
-        Self::new(host, user_id, public, false)
+        let (user_id, public) = parts.ok_or_else(damaged)?;
+        Self::new(host, user_id, public, None)
     }
 
     fn new(
         host: &Arc<Host>,
         user_id: UserId,
         public: PublicKey,
-        unfinished: bool,
+        intent: Option<Intent>,
     ) -> Result<Self, StoreError> {
-        let length = u16::try_from(user_id.as_str().len()).map_err(|_| StoreError::Unsupported)?;
-        let mut locator = vec![LOCATOR_VERSION];
-        locator.extend(length.to_be_bytes());
-        locator.extend(user_id.as_str().as_bytes());
+        let mut locator = locator_of(&user_id);
         locator.extend(public.to_spki()?);
-        let unfinished = AtomicBool::new(unfinished);
-        Ok(Self { host: host.clone(), user_id, public, locator, unfinished })
+        let unfinished = AtomicBool::new(intent.is_some());
+        Ok(Self { host: host.clone(), user_id, public, locator, unfinished, intent: Mutex::new(intent) })
     }
 
     /// What is sent to be signed. A message for ML-DSA goes as its mu, so that any size is small.
@@ -189,6 +223,12 @@ impl EnclaveKey {
             }
             _ => return Err(algorithms::Error::ParameterInvalid.into()),
         })
+    }
+
+    /// Records and host agree on this key.
+    fn agreed(&self) {
+        let intent = self.intent.lock().unwrap_or_else(PoisonError::into_inner).take();
+        intent.into_iter().for_each(Intent::done);
     }
 }
 
@@ -260,12 +300,15 @@ impl DeviceKey for EnclaveKey {
     /// The enclave knows no names of objects.
     fn keep(&self, _label: &[u8], _id: &[u8]) -> Result<(), StoreError> {
         self.unfinished.store(false, Ordering::Relaxed);
+        self.agreed();
         Ok(())
     }
 
     fn destroy(&self) -> Result<(), StoreError> {
         self.unfinished.store(false, Ordering::Relaxed);
-        destroy(&self.host, &self.user_id)
+        destroy(&self.host, &self.user_id)?;
+        self.agreed();
+        Ok(())
     }
 }
 
@@ -273,8 +316,11 @@ impl DeviceKey for EnclaveKey {
 impl Drop for EnclaveKey {
     fn drop(&mut self) {
         if self.is_unfinished() {
-            // Without a host it stays in the host's records, under a name that nobody knows.
-            let _ = self.host.ask_once(&Request::Destroy { user_id: self.user_id.clone() });
+            // Without a host it stays there until somebody sweeps.
+            let gone = self.host.ask_once(&Request::Destroy { user_id: self.user_id.clone() });
+            if gone.and_then(|answer| is_gone(&self.host, &answer)).is_ok() {
+                self.agreed();
+            }
         }
     }
 }

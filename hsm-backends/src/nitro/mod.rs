@@ -66,7 +66,9 @@ impl KeyStore for NitroStore {
     }
 
     fn unlock(&self, role: Role, pin: &Pin) -> Result<Box<dyn Vault>, StoreError> {
-        Ok(Box::new(NitroVault::new(self.host.clone(), self.sealed.open(role, pin)?)))
+        let sealed = self.sealed.open(role, pin)?;
+        sealed.sweep();
+        Ok(Box::new(NitroVault::new(self.host.clone(), sealed)))
     }
 
     fn sealed_by(&self) -> SealedBy {

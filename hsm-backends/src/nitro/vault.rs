@@ -4,10 +4,16 @@ use std::{any::Any, sync::Arc};
 
 use cryptoki_sys as ck;
 
-use super::{host::Host, keeper::EnclaveKeeper, key::EnclaveKey};
+use super::{
+    host::Host,
+    keeper::EnclaveKeeper,
+    key::{self, EnclaveKey},
+};
 use crate::{
     Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, OpenKey, Pin, PrivateKey, Record, RecordId,
-    Role, SecretKey, StoreError, Vault, keys::may_leave, sealed::SealedVault,
+    Role, SecretKey, StoreError, Vault,
+    keys::may_leave,
+    sealed::{AtDevice, Intent, SealedVault},
 };
 
 /// A room of the store in an enclave.
@@ -59,9 +65,14 @@ impl Objects for NitroVault {
                 _ => {}
             }
         }
-        self.sealed.commit(changes)?;
+        let locator = |key: &Arc<dyn PrivateKey>| Some(key.device_key()?.locator().to_vec());
+        let at_device = |locator| AtDevice { locator, label: Vec::new(), id: Vec::new() };
+        let following: Vec<_> = gone.iter().filter_map(locator).map(at_device).collect();
+        let intents = self.sealed.commit_with(changes, &following)?;
         made.iter().filter_map(|key| key.device_key()).try_for_each(|key| key.keep(&[], &[]))?;
-        gone.iter().filter_map(|key| key.device_key()).try_for_each(DeviceKey::destroy)
+        gone.iter().filter_map(|key| key.device_key()).try_for_each(DeviceKey::destroy)?;
+        intents.into_iter().for_each(Intent::done);
+        Ok(())
     }
 }
 
@@ -92,7 +103,10 @@ impl Vault for NitroVault {
 
     fn generate(&self, spec: &KeySpec) -> Result<NewSecret, StoreError> {
         if self.role() == Role::User && EnclaveKey::is_for(spec) {
-            let key = EnclaveKey::generate(&self.host, &self.sealed.token_id(), spec)?;
+            self.sealed.sweep();
+            let (user_id, before) = key::before(&self.sealed.token_id())?;
+            let intent = self.sealed.intend(&before)?;
+            let key = EnclaveKey::generate(&self.host, user_id, spec, intent)?;
             return Ok(NewSecret::Private(Arc::new(key)));
         }
         NewSecret::generate(spec)

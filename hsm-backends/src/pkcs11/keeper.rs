@@ -13,13 +13,14 @@ use cryptoki_sys as ck;
 use super::{
     device::{Device, LoggedIn},
     library::urgently,
-    native::NativeKey,
+    native::{self, NativeKey},
+    vault::names,
     wrap::{self, Wrapped},
 };
 use crate::{
     Pin, PinState, PrivateKey, Record, RecordId, Role, StoreError,
     encoding::Input,
-    sealed::{Cost, Judged, Keeper, Kept, TokenKey, derive, open, seal},
+    sealed::{AtDevice, Cost, Judged, Keeper, Kept, Settled, TokenKey, derive, open, seal},
 };
 
 const NONCE_LEN: usize = 12;
@@ -127,13 +128,27 @@ impl HsmKeeper {
             }
             (how, _) => how,
         };
+        match how {
+            LoggedIn::Judged => self.device.with_judged(pin, || self.open_for_user(place, parsed, pin, how)),
+            LoggedIn::Already => self.open_for_user(place, parsed, pin, how),
+        }
+    }
+
+    /// The token key for a user who is logged in to the HSM.
+    fn open_for_user(
+        &self,
+        place: Kept,
+        parsed: Option<Parsed<'_>>,
+        pin: &Pin,
+        how: LoggedIn,
+    ) -> Result<Option<Judged>, StoreError> {
         let Some(parsed) = parsed else {
             let key = TokenKey::generate()?;
             let anew = Some(self.wrap(place, &key, pin)?);
             return Ok(Some(Judged { key: Some(key), anew }));
         };
         let key = self.unwrap(place, parsed.wrapped)?;
-        let known = match verifier {
+        let known = match parsed.verifier {
             Some(verifier) => Self::is_known(place, &key, pin, verifier)?,
             None => false,
         };
@@ -186,11 +201,16 @@ impl Keeper for HsmKeeper {
     }
 
     fn device_key(&self, record: &Record, locator: &[u8]) -> Result<Arc<dyn PrivateKey>, StoreError> {
-        let name = |kind| record.attributes.bytes(kind).unwrap_or_default();
-        let key = NativeKey::located(&self.device, locator, name(ck::CKA_LABEL), name(ck::CKA_ID))?;
+        let (label, id) = names(&record.attributes);
+        let key = NativeKey::located(&self.device, locator, &label, &id)?;
         let key: Arc<dyn PrivateKey> = Arc::new(key);
         self.remember(record.id, &key);
         Ok(key)
+    }
+
+    fn settle(&self, key: &AtDevice, record: Option<(&Record, &[u8])>) -> Result<Settled, StoreError> {
+        let record = record.map(|(record, locator)| (locator, names(&record.attributes)));
+        native::settle(&self.device, key, record)
     }
 
     /// The PIN is the HSM's, which a backup does not take back.

@@ -127,7 +127,10 @@ impl Pkcs11Store {
         match sealed {
             Ok(sealed) => {
                 let login = Some(self.device.hold(pin, how.unwrap_or(LoggedIn::Already)));
-                Ok(Pkcs11Vault::new(self.device.clone(), sealed, Role::User, pass_through, login, None))
+                let vault =
+                    Pkcs11Vault::new(self.device.clone(), sealed, Role::User, pass_through, login, None);
+                vault.sealed().sweep();
+                Ok(vault)
             }
             Err(error) => {
                 self.device.drop_unheld(how.unwrap_or(LoggedIn::Already));
@@ -236,7 +239,7 @@ impl Public {
 impl Objects for Public {
     fn find(&self, template: &Attributes) -> Result<Vec<RecordId>, StoreError> {
         if self.is_begun()? {
-            return vault::find(self.sealed.public(), &self.foreign, template);
+            return vault::find(self.sealed.public(), &self.foreign, template, || Ok(Vec::new()));
         }
         self.foreign.find(template, |_| Ok(false))
     }
@@ -253,7 +256,10 @@ impl Objects for Public {
             adopt(&self.sealed, &token(&self.device)?)?;
         }
         let copies = Copies::of(&changes, self.sealed.public(), |_| false);
-        vault::commit(self.sealed.public(), &self.foreign, changes, |id| self.sealed.keeper().open_key(id))?;
+        let key_of = |id| self.sealed.keeper().open_key(id);
+        // Without a login no key in the HSM is to be seen.
+        let write = |changes, _: &[_]| self.sealed.public().commit(changes).map(|()| Vec::new());
+        vault::commit(self.sealed.public(), &self.foreign, changes, key_of, write)?;
         copies.follow(&self.device);
         Ok(())
     }

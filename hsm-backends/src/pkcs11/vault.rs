@@ -9,11 +9,13 @@ use super::{
     device::Device,
     foreign::ForeignObjects,
     keeper::HsmKeeper,
-    native::NativeKey,
+    native::{self, NativeKey},
 };
 use crate::{
-    Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, OpenKey, Pin, PrivateKey, Record, RecordId,
-    Role, SecretKey, StoreError, Value, Vault, keys::may_leave, sealed::SealedVault,
+    Attributes, Change, KeySpec, NewSecret, Objects, OpenKey, Pin, PrivateKey, Record, RecordId, Role,
+    SecretKey, StoreError, Value, Vault,
+    keys::may_leave,
+    sealed::{AtDevice, Intent, SealedVault},
 };
 
 /// Which keys are made in the HSM.
@@ -86,7 +88,7 @@ impl Drop for Pkcs11Vault {
 impl Objects for Pkcs11Vault {
     fn find(&self, template: &Attributes) -> Result<Vec<RecordId>, StoreError> {
         self.check()?;
-        find(self.sealed(), &self.foreign, template)
+        find(self.sealed(), &self.foreign, template, || self.sealed().pending())
     }
 
     fn read(&self, id: RecordId) -> Result<Arc<Record>, StoreError> {
@@ -120,7 +122,8 @@ impl Objects for Pkcs11Vault {
         let copies = Copies::of(&changes, self.sealed(), |class| {
             self.role == Role::User && if class == ck::CKO_DATA { *data } else { !mechanisms.is_empty() }
         });
-        commit(self.sealed(), &self.foreign, changes, key_of)?;
+        let write = |changes, keys: &[_]| self.sealed().commit_with(changes, keys);
+        commit(self.sealed(), &self.foreign, changes, key_of, write)?;
         copies.follow(&self.device);
         Ok(())
     }
@@ -162,7 +165,10 @@ impl Vault for Pkcs11Vault {
 
     fn generate(&self, spec: &KeySpec) -> Result<NewSecret, StoreError> {
         if self.role == Role::User && self.pass_through.takes(spec) {
-            match NativeKey::generate(&self.device, spec) {
+            self.sealed().sweep();
+            let made_id = algorithms::random::array()?;
+            let intent = self.sealed().intend(&native::before(made_id))?;
+            match NativeKey::generate(&self.device, spec, made_id, intent) {
                 Ok(key) => return Ok(NewSecret::Private(Arc::new(key))),
                 // A curve or a size that this HSM lacks: made here, then sealed by it.
                 Err(StoreError::Unsupported) => {}
@@ -182,18 +188,26 @@ pub(super) fn find(
     sealed: &dyn Objects,
     foreign: &ForeignObjects,
     template: &Attributes,
+    pending: impl Fn() -> Result<Vec<AtDevice>, StoreError>,
 ) -> Result<Vec<RecordId>, StoreError> {
     let mut found = sealed.find(template)?;
-    let claims =
-        Claims { sealed, keys: OnceCell::new(), certificates: OnceCell::new(), data: OnceCell::new() };
+    let claims = Claims {
+        sealed,
+        pending: &pending,
+        keys: OnceCell::new(),
+        certificates: OnceCell::new(),
+        data: OnceCell::new(),
+    };
     found.extend(foreign.find(template, |attributes| claims.has(attributes))?);
     Ok(found)
 }
 
 /// The keys, certificates and data that have records, by which those of the HSM are told that need no other. Records are
-/// read when an object of their kind was found.
+/// read when an object of their kind was found. Keys that the HSM has to follow yet count too: what it still has of one
+/// that was destroyed is no object.
 struct Claims<'a> {
     sealed: &'a dyn Objects,
+    pending: &'a dyn Fn() -> Result<Vec<AtDevice>, StoreError>,
     keys: OnceCell<Keys>,
     certificates: OnceCell<Copied>,
     data: OnceCell<Copied>,
@@ -235,6 +249,11 @@ impl Claims<'_> {
                 for record in self.records(class)? {
                     keys.add(&record);
                 }
+            }
+            // Last: a record that was destroyed meanwhile has one.
+            for AtDevice { locator, label, id } in (self.pending)()? {
+                keys.public.extend(native::spki(&locator).map(<[u8]>::to_vec));
+                keys.secret.insert((label, id));
             }
             Ok(keys)
         })?;
@@ -284,18 +303,21 @@ fn known<T>(cell: &OnceCell<T>, read: impl FnOnce() -> Result<T, StoreError>) ->
     }
 }
 
-fn names(attributes: &Attributes) -> (Vec<u8>, Vec<u8>) {
+/// CKA_LABEL and CKA_ID.
+pub(super) fn names(attributes: &Attributes) -> (Vec<u8>, Vec<u8>) {
     let name = |kind| attributes.bytes(kind).unwrap_or_default().to_vec();
     (name(ck::CKA_LABEL), name(ck::CKA_ID))
 }
 
-/// Makes the changes: those of records in one transaction, then what follows from them in the HSM. Changes of the HSM's
-/// own objects come one by one, and not together with others.
+/// Makes the changes: those of records by `write`, in one transaction together with the intents for the keys that the HSM has
+/// to change after it, which it gives back; then what follows in the HSM. Changes of the HSM's own objects come one by one,
+/// and not together with others.
 pub(super) fn commit(
     sealed: &dyn Objects,
     foreign: &ForeignObjects,
     changes: Vec<Change>,
     key_of: impl Fn(RecordId) -> Option<Arc<dyn PrivateKey>>,
+    write: impl FnOnce(Vec<Change>, &[AtDevice]) -> Result<Vec<Intent>, StoreError>,
 ) -> Result<(), StoreError> {
     let target = |change: &Change| match change {
         Change::Create { .. } => None,
@@ -309,47 +331,12 @@ pub(super) fn commit(
             Change::Create { .. } => Err(StoreError::Unsupported),
         };
     }
-    let mut renamed = Vec::new();
-    let mut destroyed = Vec::new();
-    let mut created = Vec::new();
-    let mut halves = Vec::new();
-    let name = |attributes: &Attributes, kind| attributes.bytes(kind).unwrap_or_default().to_vec();
-    for change in &changes {
-        match change {
-            Change::Create { id, attributes, secret } => {
-                created.push(*id);
-                if let Some(NewSecret::Private(key)) = secret
-                    && key.device_key().is_some()
-                {
-                    renamed.push((
-                        key.clone(),
-                        name(attributes, ck::CKA_LABEL),
-                        name(attributes, ck::CKA_ID),
-                    ));
-                }
-            }
-            Change::Update { id, attributes, .. } => {
-                if let Some(key) = device_key(sealed, *id, &key_of) {
-                    renamed.push((key, name(attributes, ck::CKA_LABEL), name(attributes, ck::CKA_ID)));
-                }
-            }
-            Change::Destroy { id } => {
-                destroyed.extend(device_key(sealed, *id, &key_of));
-                if let Ok(record) = sealed.read(*id)
-                    && record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PUBLIC_KEY)
-                {
-                    halves.extend(record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO).map(<[u8]>::to_vec));
-                }
-            }
-        }
-    }
-    sealed.commit(changes)?;
-    for (key, label, id) in renamed {
+    let Following { made, created, changed, halves } = Following::of(&changes, sealed, key_of);
+    let (keys, changed): (Vec<AtDevice>, Vec<_>) = changed.into_iter().unzip();
+    let mut intents = write(changes, &keys)?.into_iter();
+    for (key, (label, id)) in made {
         let Some(key) = key.device_key() else { continue };
-        let made = key.is_unfinished();
-        if let Err(error) = key.keep(&label, &id)
-            && made
-        {
+        if let Err(error) = key.keep(&label, &id) {
             // A key that the HSM does not keep has no object either.
             sealed.commit(created.into_iter().map(|id| Change::Destroy { id }).collect())?;
             return Err(error);
@@ -358,18 +345,77 @@ pub(super) fn commit(
     for spki in halves {
         foreign.destroy_public(&spki)?;
     }
-    destroyed.iter().filter_map(|key| key.device_key()).try_for_each(DeviceKey::destroy)
+    for (key, names) in changed {
+        let (Some(key), intent) = (key.device_key(), intents.next()) else { continue };
+        let followed = match names {
+            // By its record's names it is found even where it could not be given them; that is tried again by whoever sweeps.
+            Some((label, id)) => key.keep(&label, &id).is_ok(),
+            None => key.destroy().map(|()| true)?,
+        };
+        intent.filter(|_| followed).into_iter().for_each(Intent::done);
+    }
+    Ok(())
 }
 
-/// The key in the HSM that belongs to a record.
-fn device_key(
-    sealed: &dyn Objects,
-    id: RecordId,
-    key_of: impl Fn(RecordId) -> Option<Arc<dyn PrivateKey>>,
-) -> Option<Arc<dyn PrivateKey>> {
-    let record = sealed.read(id).ok()?;
-    let private = record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY);
-    key_of(id).filter(|key| record.has_secret && private && key.device_key().is_some())
+type Names = (Vec<u8>, Vec<u8>);
+/// A key and its new names; none where it goes.
+type Changed = (Arc<dyn PrivateKey>, Option<Names>);
+
+/// What follows in the HSM from changes of records.
+#[derive(Default)]
+struct Following {
+    /// Keys that were made and are to be kept, with the names of their objects.
+    made: Vec<(Arc<dyn PrivateKey>, Names)>,
+    created: Vec<RecordId>,
+    /// Keys as the HSM has them, and what becomes of them.
+    changed: Vec<(AtDevice, Changed)>,
+    /// Public keys whose objects go.
+    halves: Vec<Vec<u8>>,
+}
+
+impl Following {
+    fn of(
+        changes: &[Change],
+        sealed: &dyn Objects,
+        key_of: impl Fn(RecordId) -> Option<Arc<dyn PrivateKey>>,
+    ) -> Self {
+        let mut all = Self::default();
+        let at_device = |id| {
+            let record = sealed.read(id).ok()?;
+            let private = record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY);
+            let key = key_of(id).filter(|_| record.has_secret && private)?;
+            let locator = key.device_key()?.locator().to_vec();
+            let (label, id) = names(&record.attributes);
+            Some((AtDevice { locator, label, id }, key))
+        };
+        for change in changes {
+            match change {
+                Change::Create { id, attributes, secret } => {
+                    all.created.push(*id);
+                    if let Some(NewSecret::Private(key)) = secret
+                        && key.device_key().is_some()
+                    {
+                        all.made.push((key.clone(), names(attributes)));
+                    }
+                }
+                Change::Update { id, attributes, .. } => {
+                    let new = names(attributes);
+                    let found = at_device(*id).filter(|(old, _)| (&old.label, &old.id) != (&new.0, &new.1));
+                    all.changed.extend(found.map(|(old, key)| (old, (key, Some(new)))));
+                }
+                Change::Destroy { id } => {
+                    all.changed.extend(at_device(*id).map(|(old, key)| (old, (key, None))));
+                    if let Ok(record) = sealed.read(*id)
+                        && record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PUBLIC_KEY)
+                    {
+                        let spki = record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO);
+                        all.halves.extend(spki.map(<[u8]>::to_vec));
+                    }
+                }
+            }
+        }
+        all
+    }
 }
 
 /// The vault of this store behind a door that may be another's.

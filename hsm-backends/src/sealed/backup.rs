@@ -187,6 +187,7 @@ fn verify(path: &Path, keeper: &impl Keeper) -> Result<Token, Fault> {
         user.wrapped = keeper.restored(&user.wrapped);
         user.store(&sql, Role::User)?;
     }
+    schema::drop_intents(&sql)?;
     rows::check_all(&sql)?;
     Ok(token)
 }

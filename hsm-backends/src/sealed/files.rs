@@ -22,6 +22,8 @@ const COUNTER: &str = "token.seq";
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 /// What a database in the making is called until it takes the real name.
 const SCRATCH_PREFIX: &str = "token.db.new-";
+/// What the file of a process that is at work at a device is called, before its random name.
+const MARK_PREFIX: &str = "token.making-";
 /// How long one process waits for another's login or C_InitToken.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -207,15 +209,30 @@ impl Files {
         self.directory.join(name)
     }
 
-    fn remove_leftovers(&self) -> Result<(), StoreError> {
+    /// The file of a process that is at work at a device.
+    pub(super) fn mark(&self, name: [u8; 16]) -> PathBuf {
+        self.directory.join(format!("{MARK_PREFIX}{:032x}", u128::from_be_bytes(name)))
+    }
+
+    /// All such files.
+    pub(super) fn marks(&self) -> Result<Vec<PathBuf>, StoreError> {
+        self.beginning_with(MARK_PREFIX)
+    }
+
+    fn beginning_with(&self, prefix: &str) -> Result<Vec<PathBuf>, StoreError> {
         let failed = |error: &io::Error| io_error("list", &self.directory, error);
+        let mut found = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(|error| failed(&error))? {
             let entry = entry.map_err(|error| failed(&error))?;
-            if entry.file_name().to_string_lossy().starts_with(SCRATCH_PREFIX) {
-                remove_if_there(&entry.path())?;
+            if entry.file_name().to_string_lossy().starts_with(prefix) {
+                found.push(entry.path());
             }
         }
-        Ok(())
+        Ok(found)
+    }
+
+    fn remove_leftovers(&self) -> Result<(), StoreError> {
+        self.beginning_with(SCRATCH_PREFIX)?.iter().try_for_each(|path| remove_if_there(path))
     }
 }
 

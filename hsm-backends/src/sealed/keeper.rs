@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use super::{seal::TokenKey, token::Name};
+use super::{intents::AtDevice, seal::TokenKey, token::Name};
 use crate::{Pin, PinState, PrivateKey, Record, Role, StoreError};
 
 /// Where a token key is kept: it opens nowhere else.
@@ -44,6 +44,13 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
         Err(StoreError::Unsupported)
     }
 
+    /// Makes the device agree with the records on a key that a process was at work on when it died: with the record that
+    /// names it and its whole locator, or, where none does, by destroying it. Nothing where the device agrees already. What
+    /// fails is tried again another time.
+    fn settle(&self, _: &AtDevice, _record: Option<(&Record, &[u8])>) -> Result<Settled, StoreError> {
+        Ok(Settled::ForGood)
+    }
+
     /// What the keeper's own device says of a PIN, for which this is kept (nothing where there is none). The worse of
     /// this and the store's count is what is told.
     fn pin_state(&self, _: Role, _kept: &[u8]) -> PinState {
@@ -67,6 +74,14 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
     fn restored(&self, kept: &[u8]) -> Vec<u8> {
         kept.to_vec()
     }
+}
+
+/// How records and device have come to agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    ForGood,
+    /// The key is not there. The process asked for it and died, and the device may not have done it yet.
+    ForNow,
 }
 
 /// What stands in the rows of both roles; of the user nothing before C_InitPIN.

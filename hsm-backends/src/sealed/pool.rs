@@ -20,6 +20,7 @@ use super::{
     counter::Counter,
     fault::{Fault, io_error},
     files::{Files, Identity},
+    makers::Maker,
     schema,
 };
 use crate::{
@@ -50,18 +51,25 @@ pub(super) struct Pool {
     files: Files,
     counter: Counter,
     gate: Gate<Link>,
+    /// This process's work at a device.
+    pub(super) maker: Maker,
     /// Writers of this process queue here rather than poll for SQLite's lock.
     write_turn: Mutex<()>,
 }
 
 impl Pool {
     pub(super) fn new(files: Files) -> Self {
-        Self { files, counter: Counter::default(), gate: Gate::default(), write_turn: Mutex::new(()) }
+        let (counter, gate, maker) = Default::default();
+        Self { files, counter, gate, maker, write_turn: Mutex::new(()) }
     }
 
     /// Enters; waits while a fork is under way. A thread that is inside must not enter again.
     pub(super) fn enter(&self) -> Call<'_> {
         Call { pool: self, inside: self.gate.enter() }
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Shuts the gate, waits until nobody is inside, and closes every connection. False where somebody does not come out.

@@ -91,6 +91,26 @@ pub(super) fn secret(
     Ok(Some((version, kind, opened)))
 }
 
+/// The record whose key in a device has a locator that begins so, and the whole locator.
+pub(super) fn of_locator(
+    sql: &Connection,
+    locator: &[u8],
+    keys: &RecordKeys,
+) -> Result<Option<(Record, Vec<u8>)>, Fault> {
+    let mut statement = sql.prepare_cached("SELECT id FROM record WHERE secret_kind = ?1")?;
+    let ids: Vec<[u8; 16]> = statement
+        .query_map([SecretKind::column(Some(SecretKind::Device))], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in ids.into_iter().map(RecordId) {
+        let Some((_, _, whole)) = secret(sql, id, keys)? else { continue };
+        if whole.expose().starts_with(locator) {
+            let row = by_id(sql, id)?.ok_or(StoreError::NotFound)?;
+            return Ok(Some((row.open(Some(keys))?, whole.expose().to_vec())));
+        }
+    }
+    Ok(None)
+}
+
 /// The rows that can match a template, oldest first: exact for the indexed attributes, and the rest is for
 /// [`Attributes::matches`].
 pub(super) fn candidates(

@@ -11,6 +11,8 @@ use crate::StoreError;
 const APPLICATION_ID: i32 = 0x5452_4C53;
 /// SQLite's user_version: the version of everything in the file.
 const FORMAT: i32 = 1;
+/// The same with the table of intents, which is made with the first of them.
+const WITH_INTENTS: i32 = 2;
 
 /// What a connection keeps of the database in memory, as a rule.
 pub(super) const CACHE_KIBIBYTES: usize = 4096;
@@ -40,6 +42,13 @@ const SCHEMA: [(&str, &str); 8] = [
     ("record_by_key_id", "CREATE INDEX record_by_key_id ON record (key_id)"),
 ];
 
+/// What [`WITH_INTENTS`] has more.
+const INTENT: (&str, &str) = (
+    "intent",
+    "CREATE TABLE intent (id BLOB PRIMARY KEY, maker BLOB NOT NULL, since INTEGER, due INTEGER, \
+     sealed BLOB NOT NULL) STRICT, WITHOUT ROWID",
+);
+
 /// Makes the tables in an empty database and marks it as ours.
 pub(super) fn create(sql: &Connection) -> Result<(), Fault> {
     for (_, statement) in SCHEMA {
@@ -47,6 +56,29 @@ pub(super) fn create(sql: &Connection) -> Result<(), Fault> {
     }
     sql.pragma_update(None, "application_id", APPLICATION_ID)?;
     sql.pragma_update(None, "user_version", FORMAT)?;
+    Ok(())
+}
+
+/// Whether there may be intents. A file without them is left as it is: earlier versions of this code read it.
+pub(super) fn has_intents(sql: &Connection) -> Result<bool, Fault> {
+    let format: i32 = sql.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(format >= WITH_INTENTS)
+}
+
+/// Makes the table of intents where it is missing.
+pub(super) fn make_intents(sql: &Connection) -> Result<(), Fault> {
+    if !has_intents(sql)? {
+        sql.execute_batch(INTENT.1)?;
+        sql.pragma_update(None, "user_version", WITH_INTENTS)?;
+    }
+    Ok(())
+}
+
+/// Forgets all intents: of a copy, they say nothing that is true of the device.
+pub(super) fn drop_intents(sql: &Connection) -> Result<(), Fault> {
+    if has_intents(sql)? {
+        sql.execute_batch("DELETE FROM intent")?;
+    }
     Ok(())
 }
 
@@ -59,25 +91,30 @@ pub(super) fn check(sql: &Connection, files: &Files) -> Result<(), Fault> {
 /// The same of any file.
 pub(super) fn check_file(sql: &Connection, path: &Path) -> Result<(), Fault> {
     let file = path.display();
+    // One snapshot: the first intent changes both format and tables.
+    let sql = sql.unchecked_transaction()?;
     let application: i32 = sql.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let format: i32 = sql.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if application != APPLICATION_ID || format < 1 {
         return Err(StoreError::Damaged(format!("{file} is not a Trellis token; restore a backup")).into());
     }
-    if format > FORMAT {
-        return Err(StoreError::NewerFormat.into());
-    }
+    let intents: &[(&str, &str)] = match format {
+        FORMAT => &[],
+        WITH_INTENTS => &[INTENT],
+        _ => return Err(StoreError::NewerFormat.into()),
+    };
     let mut statement = sql.prepare("SELECT name, sql FROM sqlite_schema")?;
     let mut rows = statement.query([])?;
     let mut found = 0;
     while let Some(row) = rows.next()? {
         let (name, text): (String, Option<String>) = (row.get(0)?, row.get(1)?);
-        if !SCHEMA.iter().any(|(expected, sql)| *expected == name && Some(*sql) == text.as_deref()) {
+        let mut known = SCHEMA.iter().chain(intents);
+        if !known.any(|(expected, sql)| *expected == name && Some(*sql) == text.as_deref()) {
             return Err(StoreError::Damaged(format!("{file} has an unknown table or index, {name}")).into());
         }
         found += 1;
     }
-    if found != SCHEMA.len() {
+    if found != SCHEMA.len() + intents.len() {
         return Err(StoreError::Damaged(format!("{file} lacks tables; restore a backup")).into());
     }
     Ok(())

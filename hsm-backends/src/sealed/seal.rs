@@ -17,6 +17,8 @@ const INDEX_KEY: &[u8] = b"trellis index key 1";
 const BLOB: &[u8] = b"trellis record 1";
 /// Which part of a record a blob is: this, or the [`SecretKind`].
 const ATTRIBUTES: u8 = 0;
+/// An intent is sealed as a record of its own would be whose one part this is.
+const INTENT: u8 = 4;
 
 /// A label or an id as the index keeps it.
 pub(super) type Tag = [u8; 16];
@@ -132,6 +134,17 @@ impl RecordKeys {
     ) -> Result<SecretBytes, Fault> {
         let beside = Hash::Sha256.digest(attributes)?;
         self.open(place, &self.context(place, kind as u8, &beside), blob)
+    }
+
+    /// Seals an intent, which has an id of its own.
+    pub(super) fn seal_intent(&self, id: RecordId, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let place = Place { id, version: 0 };
+        self.seal(place, &self.context(place, INTENT, &[]), plain)
+    }
+
+    /// `None` where it is not one of this token's.
+    pub(super) fn open_intent(&self, id: RecordId, blob: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
+        open(&self.record_key(id)?, &self.context(Place { id, version: 0 }, INTENT, &[]), blob)
     }
 
     /// The tag of a value in a private record: it tells whether two values are equal, to nobody without the key

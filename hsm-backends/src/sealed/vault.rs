@@ -1,8 +1,12 @@
 //! What a right PIN gives: the user's view of everything, or the security officer's of the public objects.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::{
+    intents::{self, AtDevice, Intent},
     keeper::Keeper,
     pins::{self, Opened},
     pool::Pool,
@@ -54,6 +58,38 @@ impl<K: Keeper> SealedVault<K> {
 
     pub(super) fn room(&self) -> &Arc<Room> {
         &self.room
+    }
+
+    /// Says of a key what is about to be asked of its device; on the medium when this returns.
+    pub(crate) fn intend(&self, key: &AtDevice) -> Result<Intent, StoreError> {
+        let intent = Intent::new(&self.pool, &self.room, key)?;
+        intent.declare(&self.room)?;
+        Ok(intent)
+    }
+
+    /// Makes changes together with the intents for those keys that the device has to change after it.
+    pub(crate) fn commit_with(
+        &self,
+        changes: Vec<Change>,
+        keys: &[AtDevice],
+    ) -> Result<Vec<Intent>, StoreError> {
+        let intent = |key| Intent::new(&self.pool, &self.room, key);
+        let intents = keys.iter().map(intent).collect::<Result<Vec<_>, _>>()?;
+        self.view.commit_with(&changes, &intents)?;
+        Ok(intents)
+    }
+
+    /// The keys that the device may have otherwise than the records say.
+    pub(crate) fn pending(&self) -> Result<Vec<AtDevice>, StoreError> {
+        intents::pending(&self.pool, &self.room)
+    }
+
+    /// Settles what processes have left that were killed. Nothing depends on it: what cannot be settled now will be later.
+    pub(crate) fn sweep(&self) {
+        if self.role == Role::User {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let _ = intents::sweep(&self.pool, &self.room, &*self.keeper, now.cast_signed());
+        }
     }
 
     /// The name of the token it is a room of.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     cache::{Cache, Cached, Kind},
     fault::Fault,
+    intents::Intent,
     keeper::DeviceKeys,
     pool::Pool,
     room::{Keys, Room},
@@ -194,9 +195,19 @@ impl Objects for View {
     }
 
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.commit_with(&changes, &[])
+    }
+}
+
+impl View {
+    /// [`Objects::commit`], and what a device will have to follow.
+    pub(super) fn commit_with(&self, changes: &[Change], intents: &[Intent]) -> Result<(), StoreError> {
         self.pool.enter().commit_many(changes.len(), |transaction| {
             let (_, keys) = self.check(transaction)?;
-            for change in &changes {
+            for intent in intents {
+                intent.write(transaction)?;
+            }
+            for change in changes {
                 rows::apply(transaction, change, records(&keys))?;
             }
             token::advance(transaction)

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The user ids that the host knows of a token.
-fn at_host(token: &Nitro) -> Vec<String> {
+pub(crate) fn at_host(token: &Nitro) -> Vec<String> {
     let address = token.options("token").host;
     let mut host = Transport::connect(&address, Timeouts::default()).unwrap();
     let mut after = None;

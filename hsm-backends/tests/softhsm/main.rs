@@ -3,10 +3,27 @@
 
 #![expect(clippy::unwrap_used, reason = "the whole program is tests")]
 
+#[path = "../crash/child.rs"]
+#[expect(dead_code, reason = "it is shared with the tests that kill at random")]
+mod child;
 mod fixture;
+mod killed;
 mod neighbours;
 mod objects;
 mod search;
+
+/// A number below `bound`.
+fn below(bound: u64) -> u64 {
+    u64::from_be_bytes(algorithms::random::array().unwrap()) % bound
+}
+
+/// Where a child process begins; in the test run itself there is nothing to do.
+#[test]
+fn child() {
+    if let Some(job) = child::job() {
+        killed::hold(std::path::Path::new(&job.directory));
+    }
+}
 
 use fixture::SoftHsm;
 

@@ -32,7 +32,7 @@ fn by_label(label: &str) -> Attributes {
     [(ck::CKA_LABEL, Value::Bytes(label.as_bytes().to_vec()))].into_iter().collect()
 }
 
-fn labels(session: &Session) -> Vec<(ObjectClass, String)> {
+pub(super) fn labels(session: &Session) -> Vec<(ObjectClass, String)> {
     let mut all = Vec::new();
     for object in session.find_objects(&[]).unwrap() {
         let mut class = None;

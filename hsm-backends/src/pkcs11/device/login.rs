@@ -5,7 +5,8 @@ use cryptoki_sys as ck;
 
 use super::{
     super::raw::{Raw, Rv},
-    Device, Failure, PATIENCE, PAUSES, Session, State,
+    Device, Failed, Failure, PATIENCE, PAUSES, Session, State, TRIES_OF_SOFTHSM,
+    failure::Lost,
 };
 use crate::{Pin, Role, StoreError, Turn};
 
@@ -83,6 +84,7 @@ impl Device {
                     let _ = raw.logout(session);
                 }
             },
+            Err(rv) if softhsm && is_stuck(rv) => return Err(Rv(ck::CKR_DEVICE_ERROR).into()),
             Err(rv) if rv.refuses_pin() => {
                 if let Some(login) = state.login.as_mut().filter(|login| login.id == id) {
                     login.refused = true;
@@ -98,11 +100,17 @@ impl Device {
     /// the turn of [`Device::logins`].
     pub(in crate::pkcs11) fn log_in(&self, pin: &Pin) -> Result<LoggedIn, Failure> {
         self.state().login.take_if(|login| login.refused);
+        let mut anew = TRIES_OF_SOFTHSM / 2;
         self.call_once(|session| {
             let softhsm = self.state().softhsm;
             let how = match give(session.raw, session.handle, ck::CKU_USER, pin, softhsm) {
                 Ok(()) => LoggedIn::Judged,
                 Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => LoggedIn::Already,
+                Err(rv) if softhsm && is_stuck(rv) && anew > 0 => {
+                    anew -= 1;
+                    // It has judged nothing, and will not before it begins anew.
+                    return Err(Rv(ck::CKR_CRYPTOKI_NOT_INITIALIZED));
+                }
                 Err(rv) => return Err(rv),
             };
             self.state().logged_in = true;
@@ -215,6 +223,19 @@ impl Device {
         }
     }
 
+    /// Runs `f` with a login that the device has just judged and no vault holds yet: where the device forgets it meanwhile, it is
+    /// made again. Call with [`Device::logins`] held.
+    pub(in crate::pkcs11) fn with_judged<T>(&self, pin: &Pin, f: impl FnOnce() -> T) -> T {
+        let id = self.hold(pin, LoggedIn::Judged);
+        let done = f();
+        let mut state = self.state();
+        if let Some(login) = state.login.as_mut().filter(|login| login.id == id) {
+            login.vaults -= 1;
+        }
+        state.login.take_if(|login| login.vaults == 0);
+        done
+    }
+
     /// Ends a login that no vault holds: the PIN was right and something else failed. Call with [`Device::logins`]
     /// held.
     pub(in crate::pkcs11) fn drop_unheld(&self, how: LoggedIn) {
@@ -272,6 +293,33 @@ impl Device {
         f: impl FnOnce(&Raw, ck::CK_SESSION_HANDLE) -> Result<T, Rv>,
         users: Option<&Pin>,
     ) -> Result<T, Failure> {
+        let mut f = Some(f);
+        for _ in 1..TRIES_OF_SOFTHSM {
+            let outcome = self.as_officer_once(pin, &mut f, users);
+            let stuck = matches!(outcome, Err(Failure::Said(rv)) if is_stuck(rv));
+            let state = self.state();
+            if !(stuck && state.softhsm && f.is_some()) {
+                return outcome;
+            }
+            // It has judged nothing, and will not before it begins anew.
+            let failure = Failure::Said(Rv(ck::CKR_GENERAL_ERROR));
+            let failed = Failed { epoch: state.epoch, generation: state.sessions.generation(), failure };
+            drop(state);
+            self.alone(|| {
+                self.repair(Lost::Library, &failed);
+                Ok(())
+            })?;
+        }
+        self.as_officer_once(pin, &mut f, users)
+    }
+
+    /// Takes `f` when it runs it.
+    fn as_officer_once<T>(
+        &self,
+        pin: &Pin,
+        f: &mut Option<impl FnOnce(&Raw, ck::CK_SESSION_HANDLE) -> Result<T, Rv>>,
+        users: Option<&Pin>,
+    ) -> Result<T, Failure> {
         // Once through the usual way, so that the device is found and awake.
         self.call(|session| session.raw.session_state(session.handle).map(drop))?;
         self.alone(|| {
@@ -284,6 +332,7 @@ impl Device {
                     self.step_aside(raw, session);
                 }
                 let outcome = give(raw, session, ck::CKU_SO, pin, softhsm).and_then(|()| {
+                    let f = f.take().expect("it is run once");
                     let outcome = f(&raw, session);
                     let _ = raw.logout(session);
                     outcome
@@ -338,6 +387,11 @@ impl Device {
     }
 }
 
+/// What SoftHSM answers to C_Login when it has met the token's file half written.
+fn is_stuck(rv: Rv) -> bool {
+    rv == Rv(ck::CKR_GENERAL_ERROR)
+}
+
 /// C_Login. An answer that may hide a judgement ends it: the PIN is not given again, and a login that was made all the
 /// same does not stay. Of SoftHSM it is known that it has judged nothing when it answers CKR_GENERAL_ERROR or that there
 /// is no user PIN: another process was writing the token's file.
@@ -347,8 +401,8 @@ fn give(raw: Raw, session: ck::CK_SESSION_HANDLE, user: u64, pin: &Pin, softhsm:
     let nobody = raw.session_state(session).is_ok_and(public);
     let mut outcome = raw.login(session, user, pin.expose());
     for _ in 1..TRIES {
-        let torn = [ck::CKR_GENERAL_ERROR, ck::CKR_USER_PIN_NOT_INITIALIZED].map(|code| Err(Rv(code)));
-        if !softhsm || !torn.contains(&outcome) {
+        let torn = |rv| is_stuck(rv) || rv == Rv(ck::CKR_USER_PIN_NOT_INITIALIZED);
+        if !softhsm || !outcome.is_err_and(torn) {
             break;
         }
         std::thread::sleep(PAUSES.0);

@@ -28,7 +28,7 @@ use super::{
     selector::Selector,
 };
 use crate::Turns;
-use failure::{Lost, cause, patiently};
+use failure::{Lost, SOFTHSM, cause, patiently, token_info};
 use login::Login;
 use pool::{Idle, Pool};
 use work::{Work, Works};
@@ -41,6 +41,9 @@ pub(super) use session::Session;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 /// Tries of a call that nobody has been promised anything of: as it is, with new sessions, with the library begun anew.
 const TRIES: u32 = 3;
+/// And of one of SoftHSM, which may meet the token's file half written each time that it begins anew, and then does not look
+/// again until the file changes.
+const TRIES_OF_SOFTHSM: u32 = 10;
 /// How often a token that is not to be seen is looked for: SoftHSM passes over one whose file another process is writing
 /// while it is initialised.
 const LOOKS: u32 = 4;
@@ -125,7 +128,7 @@ impl Device {
     pub(super) fn token(&self) -> Result<TokenInfo, Failure> {
         // SoftHSM that has met a token's file half written does not look again before it changes; started anew it does.
         let stuck = |rv: Rv| if rv.0 == ck::CKR_GENERAL_ERROR { Rv(ck::CKR_DEVICE_ERROR) } else { rv };
-        self.at_slot(|raw, slot| patiently(|| raw.token_info(slot)).map_err(stuck))
+        self.at_slot(|raw, slot| token_info(raw, slot).map_err(stuck))
     }
 
     /// CKF_* of every mechanism of the token.
@@ -147,7 +150,10 @@ impl Device {
         self.healed(|| {
             let (inside, slot) = self.reach()?;
             let session = self.take(&inside, slot).map_err(|failure| self.failed(&inside, failure))?;
-            let (done, lost) = match f(&session) {
+            // Of SoftHSM it is known that other processes which write the token's files make it say that it cannot.
+            let softhsm = self.state().softhsm;
+            let done = if softhsm { patiently(|| f(&session)) } else { f(&session) };
+            let (done, lost) = match done {
                 Ok(done) => (Ok(done), false),
                 Err(rv) => {
                     let rv = cause(&session, rv);
@@ -210,7 +216,7 @@ impl Device {
             // Without a vault nobody has been promised anything, and a device that is away is soon said to be.
             let over = match failed.failure {
                 Failure::Unseen => !repaired,
-                Failure::Said(_) if tries < TRIES => !repaired,
+                Failure::Said(_) if tries < self.tries() => !repaired,
                 _ => !repaired || !self.is_held() || begun.elapsed() >= PATIENCE,
             };
             if over {
@@ -221,6 +227,10 @@ impl Device {
                 pause = (pause * 2).min(PAUSES.1);
             }
         }
+    }
+
+    fn tries(&self) -> u32 {
+        if self.state().softhsm { TRIES_OF_SOFTHSM } else { TRIES }
     }
 
     /// Makes new what is broken, unless somebody has done so since. Call with the library to oneself.
@@ -336,12 +346,13 @@ impl Device {
         };
         let mut fitting = Vec::new();
         let mut blanks = Vec::new();
-        let mut softhsm = false;
+        // What was SoftHSM stays one while it does not see its token.
+        let mut softhsm = self.state().softhsm;
         for slot in inside.raw.slots(true)? {
-            let Ok(token) = patiently(|| inside.raw.token_info(slot)) else { continue };
+            let Ok(token) = token_info(inside.raw, slot) else { continue };
             let blank = token.flags & ck::CKF_TOKEN_INITIALIZED == 0;
             if self.selector.fits(slot, &token) {
-                softhsm = token.manufacturer.starts_with("SoftHSM");
+                softhsm = token.manufacturer.starts_with(SOFTHSM);
                 if blank { blanks.push(slot) } else { fitting.push(slot) }
             }
         }

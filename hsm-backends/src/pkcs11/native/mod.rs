@@ -6,6 +6,7 @@
 //! place is not.
 
 mod public;
+mod settle;
 mod way;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,11 +19,12 @@ use super::{
     keeper::number,
     raw::{Mechanism, Rv, Template},
 };
-use crate::{DeviceKey, KeySpec, Place, PrivateKey, SecretPart, StoreError};
+use crate::{DeviceKey, KeySpec, Place, PrivateKey, SecretPart, StoreError, sealed::Intent};
 use public::generation;
 use way::Way;
 
 pub(super) use public::{key_type, mechanisms, public_of, read_number};
+pub(super) use settle::{before, settle};
 
 /// CKA_LABEL of a key pair between its generation and the commit of its objects.
 pub(super) const UNFINISHED: &[u8] = b"Trellis: not finished";
@@ -52,13 +54,19 @@ struct State {
     found: Option<(u64, ck::CK_OBJECT_HANDLE)>,
     /// Not kept yet: it goes when the value does.
     unfinished: bool,
+    /// What stands on record for as long as it is not kept, so that it goes also where this process is killed.
+    intent: Option<Intent>,
 }
 
 impl NativeKey {
-    /// Makes a key pair in the HSM.
-    pub(super) fn generate(device: &Arc<Device>, spec: &KeySpec) -> Result<Self, StoreError> {
+    /// Makes a key pair in the HSM under a CKA_ID that is random, and on record by `intent` already.
+    pub(super) fn generate(
+        device: &Arc<Device>,
+        spec: &KeySpec,
+        made_id: [u8; 16],
+        intent: Intent,
+    ) -> Result<Self, StoreError> {
         let (mechanism, mut public, key_type) = generation(spec).ok_or(StoreError::Unsupported)?;
-        let made_id = algorithms::random::array::<16>()?;
         let id = made_id.to_vec();
         let (yes, no) = (vec![ck::CK_TRUE], vec![ck::CK_FALSE]);
         let common = [
@@ -82,29 +90,35 @@ impl NativeKey {
             (ck::CKA_SIGN, yes),
         ]);
         let mut begun = false;
-        let made = device
-            .call(|session| {
-                if std::mem::replace(&mut begun, true) {
-                    // The device may have made a pair before it went away.
-                    for left in session.raw.find(session.handle, &vec![(ck::CKA_ID, id.clone())])? {
-                        session.raw.destroy(session.handle, left)?;
-                    }
+        let made = device.call(|session| {
+            if std::mem::replace(&mut begun, true) {
+                // The device may have made a pair before it went away.
+                for left in session.raw.find(session.handle, &vec![(ck::CKA_ID, id.clone())])? {
+                    session.raw.destroy(session.handle, left)?;
                 }
-                let plain = Mechanism::plain(mechanism);
-                let (public, private) =
-                    session.raw.generate_key_pair(session.handle, plain, &public, &private)?;
-                let made = public_of(session, public);
-                if !matches!(made, Ok(Some(_))) {
-                    for left in [public, private] {
-                        let _ = session.raw.destroy(session.handle, left);
-                    }
+            }
+            let plain = Mechanism::plain(mechanism);
+            let (public, private) =
+                session.raw.generate_key_pair(session.handle, plain, &public, &private)?;
+            let made = public_of(session, public);
+            if !matches!(made, Ok(Some(_))) {
+                for left in [public, private] {
+                    let _ = session.raw.destroy(session.handle, left);
                 }
-                made
-            })
-            .map_err(|failure| failure.of(device, "C_GenerateKeyPair"))?;
+            }
+            made
+        });
+        let made = match made.map_err(|failure| failure.of(device, "C_GenerateKeyPair")) {
+            Err(StoreError::Unsupported) => {
+                intent.done();
+                return Err(StoreError::Unsupported);
+            }
+            made => made?,
+        };
         let public = made
             .ok_or_else(|| StoreError::Device(format!("{} made a public key that is none", device.name())))?;
-        let state = State { label: UNFINISHED.to_vec(), id, found: None, unfinished: true };
+        let state =
+            State { label: UNFINISHED.to_vec(), id, found: None, unfinished: true, intent: Some(intent) };
         let key = Self::new(device, public, made_id, false, state)?;
         // It is looked for by its random CKA_ID, and signs when it is found.
         match key.with_handle(|_, _| Ok(())) {
@@ -134,7 +148,8 @@ impl NativeKey {
         (label, id): (&[u8], &[u8]),
         guarded: bool,
     ) -> Result<Self, StoreError> {
-        let state = State { label: label.to_vec(), id: id.to_vec(), found: None, unfinished: false };
+        let (label, id) = (label.to_vec(), id.to_vec());
+        let state = State { label, id, found: None, unfinished: false, intent: None };
         Self::new(device, public, made_id, guarded, state)
     }
 
@@ -305,6 +320,11 @@ impl NativeKey {
     }
 }
 
+/// The public key in a locator, where it is known.
+pub(super) fn spki(locator: &[u8]) -> Option<&[u8]> {
+    locator.get(SPKI..).filter(|spki| !spki.is_empty())
+}
+
 impl PrivateKey for NativeKey {
     fn sign(&self, signing: Signing<'_>) -> Result<Vec<u8>, StoreError> {
         let way = self.way(signing).ok_or(StoreError::Unsupported)?;
@@ -369,6 +389,9 @@ impl DeviceKey for NativeKey {
         .map_err(|failure| self.failed(failure, "C_SetAttributeValue"))?;
         let mut state = self.state();
         (state.label, state.id, state.unfinished) = (label.to_vec(), id.to_vec(), false);
+        let intent = state.intent.take();
+        drop(state);
+        intent.into_iter().for_each(Intent::done);
         Ok(())
     }
 
@@ -383,6 +406,8 @@ impl DeviceKey for NativeKey {
         self.state().unfinished = false;
         match gone {
             Ok(()) | Err(Failure::Said(Rv(ck::CKR_KEY_HANDLE_INVALID | ck::CKR_OBJECT_HANDLE_INVALID))) => {
+                let intent = self.state().intent.take();
+                intent.into_iter().for_each(Intent::done);
                 Ok(())
             }
             Err(failure) => Err(failure.of(&self.device, "C_DestroyObject")),
@@ -394,7 +419,7 @@ impl DeviceKey for NativeKey {
 impl Drop for NativeKey {
     fn drop(&mut self) {
         if self.is_unfinished() {
-            // Without a device it stays there, under the name that says what it is.
+            // Without a device it stays there, under the name that says what it is, until somebody sweeps.
             let _ = self.destroy();
         }
     }

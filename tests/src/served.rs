@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use trellis_tests::{backend, isolated::Place, process};
+use crate::{backend, isolated::Place, process};
 
 const SERVERS: [&str; 3] =
     ["/usr/libexec/p11-kit/p11-kit-server", "/usr/lib/p11-kit/p11-kit-server", "/usr/libexec/p11-kit-server"];
@@ -21,23 +21,28 @@ const CLIENTS: [&str; 3] = [
 const SECONDS: &str = "300";
 
 /// The HSM's process.
-pub(crate) struct Hsm {
+#[derive(Debug)]
+pub struct Hsm {
     directory: PathBuf,
     running: Option<Child>,
 }
 
 impl Hsm {
-    /// Starts an HSM without a token, and configures the module's slot over it. Call before a thread is made.
-    pub(crate) fn start(place: &Place) -> Self {
+    /// Starts an HSM without a token, and configures one slot over it. Call before a thread is made.
+    pub fn start(place: &Place) -> Self {
+        Self::start_with(place, "[[slot]]\npath = 'token'\n")
+    }
+
+    /// The same with a configuration of the caller's, whose one slot gets this HSM.
+    pub fn start_with(place: &Place, configuration: &str) -> Self {
         backend::prepare_softhsm(place.directory());
         let mut hsm = Self { directory: place.directory().to_owned(), running: None };
         let address = format!("unix:path={}", hsm.socket().display());
         process::set_variable("P11_KIT_SERVER_ADDRESS", address.as_ref());
         hsm.restart();
         let client = installed(&CLIENTS);
-        let text =
-            format!("[[slot]]\npath = 'token'\nbackend = 'pkcs11'\nmodule-path = '{}'\n", client.display());
-        std::fs::write(place.config(), text).unwrap();
+        let text = format!("{configuration}backend = 'pkcs11'\nmodule-path = '{}'\n", client.display());
+        std::fs::write(place.config(), text).expect("the test's directory can be written");
         hsm
     }
 
@@ -46,18 +51,19 @@ impl Hsm {
     }
 
     /// SIGKILL to the server and to whatever serves a connection.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut leader) = self.running.take() {
             process::kill_group(leader.id());
-            leader.wait().unwrap();
+            leader.wait().expect("a child of ours");
         }
         let _ = std::fs::remove_file(self.socket());
     }
 
     /// Starts it (again) and waits until it answers.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.kill();
-        let log = std::fs::File::create(self.directory.join("server.log")).unwrap();
+        let log = std::fs::File::create(self.directory.join("server.log"))
+            .expect("the test's directory can be written");
         let server = Command::new("timeout")
             .args(["--signal=KILL", SECONDS])
             .arg(installed(&SERVERS))
@@ -69,11 +75,11 @@ impl Hsm {
             .arg("pkcs11:")
             .env("SOFTHSM2_CONF", self.directory.join("softhsm2.conf"))
             .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
+            .stdout(log.try_clone().expect("a file descriptor is left"))
             .stderr(log)
             .process_group(0)
             .spawn()
-            .unwrap();
+            .expect("the server can be run");
         self.running = Some(server);
         let began = Instant::now();
         while UnixStream::connect(self.socket()).is_err() {

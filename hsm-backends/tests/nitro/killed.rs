@@ -1,0 +1,171 @@
+//! Processes that are killed between making a key in the enclave and keeping its object, or between an object's end and its
+//! key's: whoever logs in next leaves at the host the keys that objects are made of, and no others.
+
+use std::{path::Path, time::Duration};
+
+use cryptoki_sys as ck;
+use hsm_backends::{
+    Attributes, Change, KeyStore, Pin, Role, Value,
+    conformance::Fixture,
+    nitro::{NitroStore, Options},
+};
+
+use test_stand::Stand;
+
+use crate::{
+    child::{self, Running},
+    fixture::Nitro,
+    healing::{ED25519, make, signs},
+    keys::at_host,
+};
+
+const KILLS: u64 = 20;
+/// The longest that a process works, in microseconds.
+const LONGEST: u64 = 800_000;
+
+/// What stands in a directory beside the token: the host, and the user's PIN.
+fn tell(token: &Nitro) -> std::path::PathBuf {
+    let options = token.options("token");
+    let base = options.directory.parent().unwrap().to_owned();
+    std::fs::write(base.join("host"), options.host.to_string()).unwrap();
+    std::fs::write(base.join("pin"), token.user_pin().expose()).unwrap();
+    base
+}
+
+/// What a process does with the token of a directory.
+pub(crate) fn work(job: &str, base: &Path) {
+    let store = NitroStore::new(Options {
+        directory: base.join("token"),
+        host: std::fs::read_to_string(base.join("host")).unwrap().parse().unwrap(),
+        kms_key: None,
+        pin_tries: 10,
+    });
+    let pin = Pin::presented(&std::fs::read(base.join("pin")).unwrap());
+    let vault = store.unlock(Role::User, &pin).unwrap();
+    match job {
+        // A key whose object is never made.
+        "hold" => {
+            let _held = vault.generate(&ED25519).unwrap();
+            child::say("ready");
+            loop {
+                std::thread::park();
+            }
+        }
+        "make and destroy" => {
+            child::say("ready");
+            loop {
+                let kept = make(&*vault, &ED25519);
+                child::say(&format!("kept {kept}"));
+                let id = make(&*vault, &ED25519);
+                vault.commit(vec![Change::Destroy { id }]).unwrap();
+            }
+        }
+        // A key that the host has not made yet.
+        "ask" => {
+            child::say("ready");
+            while !base.join("go").exists() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = vault.generate(&ED25519);
+            unreachable!("it is killed");
+        }
+        other => panic!("an unknown job: {other}"),
+    }
+}
+
+fn private_keys() -> Attributes {
+    [(ck::CKA_CLASS, Value::Ulong(ck::CKO_PRIVATE_KEY))].into_iter().collect()
+}
+
+fn intents(token: &Nitro) -> i64 {
+    let database = token.options("token").directory.join("token.db");
+    let sql = rusqlite::Connection::open(database).unwrap();
+    // There is no table before there is one.
+    sql.query_row("SELECT count(*) FROM intent", [], |row| row.get(0)).unwrap_or(0)
+}
+
+#[test]
+fn a_key_that_was_not_kept_goes_with_its_process_and_not_before() {
+    let token = Nitro::new();
+    let (store, base) = (token.open(), tell(&token));
+    let log_in = || drop(store.unlock(Role::User, &token.user_pin()).unwrap());
+    let format = || -> i64 {
+        let sql = rusqlite::Connection::open(token.options("token").directory.join("token.db")).unwrap();
+        sql.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    };
+    assert_eq!(format(), 1, "a store without a key in the enclave is what it always was");
+    let running = [(); 2].map(|()| Running::start("hold", &base));
+    assert_eq!(format(), 2);
+    log_in();
+    assert_eq!((at_host(&token).len(), intents(&token)), (2, 2), "both are about to be kept");
+    let [first, second] = running;
+    drop(first);
+    log_in();
+    assert_eq!((at_host(&token).len(), intents(&token)), (1, 1), "one is about to be kept");
+    drop(second);
+    // Whoever makes a key sweeps as well.
+    let vault = store.unlock(Role::User, &token.user_pin()).unwrap();
+    assert_eq!((at_host(&token).len(), intents(&token)), (0, 0));
+    let id = make(&*vault, &ED25519);
+    let third = Running::start("hold", &base);
+    assert_eq!(at_host(&token).len(), 2);
+    drop(third);
+    let other = make(&*vault, &ED25519);
+    assert_eq!((at_host(&token).len(), intents(&token)), (2, 0));
+    for id in [id, other] {
+        signs(&*vault, id, b"message").unwrap();
+    }
+}
+
+#[test]
+fn a_key_that_the_host_may_still_be_making_is_looked_for_again() {
+    let mut stand = Stand::start(&["--questions-per-key=100"]).unwrap();
+    let token = Nitro::at_host(&stand.host());
+    let base = tell(&token);
+    let running = Running::start("ask", &base);
+    stand.kill_host();
+    std::fs::write(base.join("go"), "").unwrap();
+    while intents(&token) == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(running);
+    stand.start_host().unwrap();
+    let log_in = || drop(token.open().unlock(Role::User, &token.user_pin()).unwrap());
+    log_in();
+    log_in();
+    assert_eq!(intents(&token), 1);
+    // When that was long ago, it will not be made any more.
+    let sql = rusqlite::Connection::open(token.options("token").directory.join("token.db")).unwrap();
+    sql.execute("UPDATE intent SET since = since - 700, due = due - 700", []).unwrap();
+    log_in();
+    assert_eq!(intents(&token), 0);
+}
+
+#[test]
+fn no_key_is_left_at_the_host_by_processes_that_were_killed_at_random() {
+    let token = Nitro::new();
+    let (store, base) = (token.open(), tell(&token));
+    let (mut kept, mut cut_short) = (Vec::new(), 0);
+    for _ in 0..KILLS {
+        let said = Running::start("make and destroy", &base).kill_within(LONGEST);
+        kept.extend(said.iter().filter_map(|line| line.strip_prefix("kept ")).map(str::to_owned));
+        cut_short += u64::from(intents(&token) > 0);
+    }
+    let vault = store.unlock(Role::User, &token.user_pin()).unwrap();
+    let objects = vault.find(&private_keys()).unwrap();
+    // Host and enclave may have been at work for the last that was killed.
+    for _ in 0..20 {
+        if at_host(&token).len() == objects.len() {
+            break;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        drop(store.unlock(Role::User, &token.user_pin()).unwrap());
+    }
+    assert_eq!(at_host(&token).len(), objects.len());
+    let names: Vec<_> = objects.iter().map(ToString::to_string).collect();
+    assert!(kept.iter().all(|id| names.contains(id)), "a key that was kept is lost");
+    for id in &objects {
+        signs(&*vault, *id, b"message").unwrap();
+    }
+    assert!(!kept.is_empty() && cut_short > KILLS / 4, "{} kept, {cut_short} cut short", kept.len());
+}
