@@ -10,6 +10,7 @@ use super::{
     room::{Keys, Room},
     rows,
     seal::{RecordKeys, SecretKind},
+    snapshot::Snapshot,
     token::{self, Moment},
 };
 use crate::{Attributes, Change, NewSecret, Objects, PrivateKey, Record, RecordId, SecretKey, StoreError};
@@ -56,7 +57,7 @@ impl View {
         }
         let found = self.pool.enter().read(|sql| {
             // One snapshot: the keys belong to the row.
-            let sql = sql.unchecked_transaction()?;
+            let sql = Snapshot::of(sql)?;
             let (moment, keys) = self.check(&sql)?;
             if self.cache.entry(id).is_some()
                 && let Some(version) = rows::version(&sql, id)?
@@ -141,7 +142,7 @@ impl View {
     ) -> Result<(SecretKind, algorithms::SecretBytes), StoreError> {
         let id = entry.record.id;
         let opened = self.pool.enter().read(|sql| {
-            let sql = sql.unchecked_transaction()?;
+            let sql = Snapshot::of(sql)?;
             let (_, keys) = self.check(&sql)?;
             rows::secret(&sql, id, records(&keys).ok_or(StoreError::NotFound)?)
         })?;
@@ -170,7 +171,7 @@ impl Objects for View {
         rest.remove(cryptoki_sys::CKA_UNIQUE_ID);
         self.pool.enter().read(|sql| {
             // One snapshot: the generation belongs to the rows.
-            let snapshot = sql.unchecked_transaction()?;
+            let snapshot = Snapshot::of(sql)?;
             let (moment, keys) = self.check(&snapshot)?;
             let mut found = Vec::new();
             rows::candidates(&snapshot, template, records(&keys), |row| {
