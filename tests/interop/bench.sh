@@ -31,10 +31,11 @@ parts=$("$top/scripts/parts.sh")
 cp "$parts"/trellis-{enclave-emulated,cosigner-host,kms-double} \
     "$TRELLIS_CACHE/forky/kryoptic/libkryoptic_pkcs11.so" "$root$folder/parts/"
 
+read -r kryoptic _ <"$TRELLIS_CACHE/forky/kryoptic/stamp"
 # /tmp is memory in there; /var/tmp is the disk.
 rc=0
 # shellcheck disable=SC2016 # the inner shell has the arguments
-"$here/enter.sh" "$root" env TMPDIR=/var/tmp TRELLIS_STAND_PROGRAMS="$folder/parts" \
+"$here/enter.sh" "$root" env TMPDIR=/var/tmp TRELLIS_BENCH_KRYOPTIC="$kryoptic" TRELLIS_STAND_PROGRAMS="$folder/parts" \
     sh -c 'cd "$0" && exec target/release/trellis-bench --kryoptic parts/libkryoptic_pkcs11.so "$@"' "$folder" "$@" || rc=$?
 for file in "$root$folder/docs"/*; do
     [[ ! -f $file ]] || cp "$file" "$top/docs/"
