@@ -97,11 +97,14 @@ fn run(arguments: &Arguments) -> Result<bool> {
         measure_part(arguments, part)?;
         return Ok(true);
     }
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let rows = measure_all(arguments)?;
     report::print(&rows);
     if let Some(folder) = &arguments.document {
         let turns = Turns::new(arguments.turns, arguments.turn_ms);
-        report::write(folder, &rows, &home::describe()?, turns)?;
+        let mut facts = home::describe()?;
+        facts.push(("load when it began".into(), load.split(' ').next().unwrap_or_default().into()));
+        report::write(folder, &rows, &facts, turns)?;
     }
     let missed = |check| {
         let bounds = rows.iter().flat_map(|row| row.bounds.iter().map(move |bound| (row, bound)));
