@@ -51,14 +51,16 @@ pub(crate) mod room {
     pub(crate) const RATIO: f64 = 1.2;
     /// Ratios to what a disk does: two in turn may differ by that much.
     pub(crate) const DISK: f64 = 1.7;
-    /// Microseconds.
+    /// Microseconds of processor time.
     pub(crate) const TIME: f64 = 4.0;
+    /// Microseconds by the clock, in which others may have had the processor.
+    pub(crate) const CLOCK: f64 = 20.0;
     /// Bytes, which do not depend on what else runs.
     pub(crate) const MEMORY: f64 = 1.1;
 }
 
-/// What the bare algorithm gains by a second thread when it has two processors to itself, and a little less.
-const TWO_TO_ITSELF: f64 = 1.8;
+/// How near to a promise about threads the bare algorithm must come where the promise is to be judged.
+const NEAR: f64 = 0.95;
 
 impl Bound {
     /// Against the bare algorithm.
@@ -72,10 +74,17 @@ impl Bound {
         let Some(found) = self.found_by(row, busy) else { return Verdict::Unknown };
         let room = if check == Check::Exact { 1.0 } else { self.room() };
         let limit = self.limit();
-        let held = if self.is_minimum() { found * room >= limit } else { found <= limit * room };
+        let held = match self {
+            Self::Micros(_) if check == Check::Far => {
+                let cpu = row.timing(&Column::ours("")).and_then(|timing| timing.cpu);
+                cpu.is_none_or(|cpu| cpu / 1e3 <= limit * room) && found <= limit * room::CLOCK
+            }
+            _ if self.is_minimum() => found * room >= limit,
+            _ => found <= limit * room,
+        };
         match held {
             true => Verdict::Held,
-            false if check == Check::Far && self.needs_two_processors(row) => Verdict::Unknown,
+            false if check == Check::Far && self.is_beyond_this_machine(row) => Verdict::Unknown,
             false => Verdict::Missed,
         }
     }
@@ -93,22 +102,20 @@ impl Bound {
         }
     }
 
-    /// Whether several threads are compared where not even the bare algorithm has two processors to itself.
-    fn needs_two_processors(&self, row: &Row) -> bool {
-        let Self::AtLeast { column, of, .. } = self else { return false };
-        if column.how == of.how {
-            return false;
-        }
+    /// Whether numbers of threads are compared, and not even the bare algorithm does that here.
+    fn is_beyond_this_machine(&self, row: &Row) -> bool {
+        let Self::AtLeast { column, times, of } = self else { return false };
         let raw = |column: &Column| row.timing(&Column::with(RAW, &column.how));
-        let (Some(more), Some(one)) = (raw(column), raw(of)) else { return false };
-        one.quick / more.quick < TWO_TO_ITSELF
+        let (Some(these), Some(those)) = (raw(column), raw(of)) else { return false };
+        column.how != of.how && those.quick / these.quick < times * NEAR
     }
 
     /// Whether the column compared with computes in one thread and got less than nine tenths of a processor: something
-    /// else ran.
+    /// else ran, and processor time tells more than the clock.
     fn shared_its_processor(&self, row: &Row) -> bool {
         let compared = match self {
             Self::AtMost { of, .. } if of.who != SQLITE => row.timing(of),
+            Self::MicrosOver(_, of) => row.timing(of),
             Self::FasterThanOthers(_) => row.timing(&Column::of(RAW)),
             _ => None,
         };
@@ -196,5 +203,79 @@ impl Bound {
         let (found, limit) = (self.found(row)?, self.limit());
         let over = if self.is_minimum() { 1.0 - found / limit } else { found / limit - 1.0 };
         (over > 0.0).then_some(over * 100.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::Unit;
+
+    /// A row of columns with nanoseconds on the wall and of the processor.
+    fn row(columns: &[(Column, f64, f64)]) -> Row {
+        let timing = |wall, cpu| Timing { median: wall, spread: 0.0, quick: wall, cpu: Some(cpu), turns: 1 };
+        let timings = columns.iter().map(|(column, wall, cpu)| (column.clone(), timing(*wall, *cpu)));
+        let (group, what) = Default::default();
+        Row { group, what, unit: Unit::Time, timings: timings.collect(), bounds: Vec::new() }
+    }
+
+    #[test]
+    fn a_ratio_has_room_on_a_busy_machine_and_a_regression_fails_there_too() {
+        let beside_raw =
+            |wall, cpu, raw_wall| row(&[(Column::of(RAW), raw_wall, 100.0), (Column::ours(""), wall, cpu)]);
+        let bound = Bound::of_raw(1.05);
+        for (row, exact, far) in [
+            (beside_raw(104.0, 104.0, 100.0), Verdict::Held, Verdict::Held),
+            (beside_raw(120.0, 120.0, 100.0), Verdict::Missed, Verdict::Held),
+            (beside_raw(130.0, 130.0, 100.0), Verdict::Missed, Verdict::Missed),
+            // The other had half a processor: the clock says nothing, processor time does.
+            (beside_raw(400.0, 104.0, 200.0), Verdict::Missed, Verdict::Held),
+            (beside_raw(200.0, 130.0, 200.0), Verdict::Held, Verdict::Missed),
+        ] {
+            assert_eq!(bound.verdict(&row, Check::Exact), exact);
+            assert_eq!(bound.verdict(&row, Check::Far), far);
+        }
+    }
+
+    #[test]
+    fn the_faster_of_the_others_is_the_measure() {
+        let mut columns =
+            vec![(Column::ours(""), 100.0, 100.0), (Column::of(Kind::SoftHsm.name()), 900.0, 900.0)];
+        let bound = Bound::FasterThanOthers(5.5);
+        assert_eq!(bound.verdict(&row(&columns), Check::Exact), Verdict::Held);
+        columns.push((Column::of(Kind::Kryoptic.name()), 450.0, 450.0));
+        assert_eq!(bound.verdict(&row(&columns), Check::Exact), Verdict::Missed);
+        assert_eq!(bound.verdict(&row(&columns), Check::Far), Verdict::Missed);
+        assert_eq!(bound.verdict(&row(&columns[..1]), Check::Exact), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_limit_of_time_has_room_for_others_on_the_processor() {
+        let ours = |wall, cpu| row(&[(Column::ours(""), wall, cpu)]);
+        let verdict = |row, check| Bound::Micros(20.0).verdict(&row, check);
+        assert_eq!(verdict(ours(19e3, 19e3), Check::Exact), Verdict::Held);
+        assert_eq!(verdict(ours(21e3, 19e3), Check::Exact), Verdict::Missed);
+        assert_eq!(verdict(ours(300e3, 19e3), Check::Far), Verdict::Held);
+        assert_eq!(verdict(ours(500e3, 19e3), Check::Far), Verdict::Missed);
+        assert_eq!(verdict(ours(100e3, 90e3), Check::Far), Verdict::Missed);
+    }
+
+    #[test]
+    fn threads_are_judged_where_the_bare_algorithm_gains_by_them() {
+        let threads = |raw_two, two| {
+            let column = |who, how| Column::with(who, how);
+            let ours = Kind::Trellis.name();
+            row(&[
+                (column(RAW, "one"), 100.0, 100.0),
+                (column(RAW, "two"), raw_two, raw_two),
+                (column(ours, "one"), 100.0, 100.0),
+                (column(ours, "two"), two, two),
+            ])
+        };
+        let bound = Bound::AtLeast { column: Column::ours("two"), times: 1.9, of: Column::ours("one") };
+        assert_eq!(bound.verdict(&threads(51.0, 52.0), Check::Exact), Verdict::Held);
+        assert_eq!(bound.verdict(&threads(51.0, 80.0), Check::Far), Verdict::Missed);
+        assert_eq!(bound.verdict(&threads(90.0, 80.0), Check::Far), Verdict::Unknown);
+        assert_eq!(bound.verdict(&threads(90.0, 80.0), Check::Exact), Verdict::Missed);
     }
 }

@@ -23,14 +23,36 @@ use crate::{
 pub(crate) enum Part {
     /// Modules beside each other, with tokens that are new.
     Modules,
-    /// Nothing: makes tokens with so many objects.
-    Fill(usize),
-    /// Modules beside each other, with tokens that have so many objects.
-    Objects(usize),
+    /// Nothing: makes tokens and fills them.
+    Fill(Filling),
+    /// Modules beside each other, with tokens that are filled.
+    Filled(Filling),
     /// The stores of this module.
     Stores,
     /// Nothing: says which modules there are, in which versions.
     Describe,
+}
+
+/// What a token is filled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filling {
+    /// So many secret keys.
+    Objects(usize),
+    /// ML-DSA-65 keys.
+    Keys,
+}
+
+impl Filling {
+    fn name(self) -> String {
+        match self {
+            Self::Objects(count) => count.to_string(),
+            Self::Keys => "keys".into(),
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        if name == "keys" { Some(Self::Keys) } else { name.parse().ok().map(Self::Objects) }
+    }
 }
 
 const PART: &str = "TRELLIS_BENCH_PART";
@@ -44,8 +66,8 @@ impl Part {
     fn name(self) -> String {
         match self {
             Self::Modules => "modules".into(),
-            Self::Fill(objects) => format!("fill {objects}"),
-            Self::Objects(objects) => format!("objects {objects}"),
+            Self::Fill(filling) => format!("fill {}", filling.name()),
+            Self::Filled(filling) => format!("filled {}", filling.name()),
             Self::Stores => "stores".into(),
             Self::Describe => "describe".into(),
         }
@@ -54,11 +76,11 @@ impl Part {
     /// That of this process; `None` for the one that starts the others.
     pub(crate) fn own() -> Option<Self> {
         let name = std::env::var(PART).ok()?;
-        let count = || name.split_once(' ')?.1.parse().ok();
+        let filling = || Filling::named(name.split_once(' ')?.1);
         Some(match name.split(' ').next()? {
             "modules" => Self::Modules,
-            "fill" => Self::Fill(count()?),
-            "objects" => Self::Objects(count()?),
+            "fill" => Self::Fill(filling()?),
+            "filled" => Self::Filled(filling()?),
             "stores" => Self::Stores,
             "describe" => Self::Describe,
             _ => return None,
@@ -163,9 +185,9 @@ impl Home {
 /// Measures one part.
 pub(crate) fn measure(part: Part, stores: &[Store]) -> Result<Vec<Row>> {
     let home = Home::new()?;
-    if let Part::Objects(objects) = part {
+    if let Part::Filled(filling) = part {
         let memory = Home::in_memory()?;
-        memory.run(Part::Fill(objects), stores)?;
+        memory.run(Part::Fill(filling), stores)?;
         let copied = Command::new("cp").arg("-a").arg(memory.path.join(".")).arg(&home.path).status()?;
         if !copied.success() {
             return Err("the filled tokens could not be copied".into());

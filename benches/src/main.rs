@@ -19,13 +19,13 @@ mod worker;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bound::{Check, Verdict};
 use clap::Parser;
 use contender::{Contender, Kind};
-use home::{Home, Part};
+use home::{Filling, Home, Part};
 use measure::{Result, Turns};
 use row::{Plan, Row};
 use rows::stores;
@@ -97,11 +97,14 @@ fn run(arguments: &Arguments) -> Result<bool> {
         measure_part(arguments, part)?;
         return Ok(true);
     }
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let rows = measure_all(arguments)?;
     report::print(&rows);
     if let Some(folder) = &arguments.document {
         let turns = Turns::new(arguments.turns, arguments.turn_ms);
-        report::write(folder, &rows, &home::describe()?, turns)?;
+        let mut facts = home::describe()?;
+        facts.push(("load when it began".into(), load.split(' ').next().unwrap_or_default().into()));
+        report::write(folder, &rows, &facts, turns)?;
     }
     let missed = |check| {
         let bounds = rows.iter().flat_map(|row| row.bounds.iter().map(move |bound| (row, bound)));
@@ -117,9 +120,10 @@ fn measure_all(arguments: &Arguments) -> Result<Vec<Row>> {
     if wanted(&rows::of_modules()) {
         rows.extend(home::measure(Part::Modules, &[])?);
     }
-    for count in &arguments.objects {
-        if wanted(&rows::of_objects(*count)) {
-            rows.extend(home::measure(Part::Objects(*count), &[])?);
+    let objects = arguments.objects.iter().map(|count| Filling::Objects(*count));
+    for filling in objects.chain([Filling::Keys]) {
+        if wanted(&rows::of_filled(filling)) {
+            rows.extend(home::measure(Part::Filled(filling), &[])?);
         }
     }
     if stores::are_wanted(&arguments.only) {
@@ -137,14 +141,14 @@ fn measure_part(arguments: &Arguments, part: Part) -> Result<()> {
     let home = Home::own()?;
     let turns = Turns::new(arguments.turns, arguments.turn_ms);
     let rows = match part {
-        Part::Fill(objects) => return fill(arguments, objects, &home),
+        Part::Fill(filling) => return fill(arguments, filling, &home),
         Part::Describe => return home.hand_over(&report::describe(&arguments.modules())?),
         Part::Modules => {
             rows::measure(rows::of_modules(), &arguments.only, contenders(arguments, &home)?, turns)?
         }
-        Part::Objects(count) => {
+        Part::Filled(filling) => {
             let contenders = contenders(arguments, &home)?;
-            rows::measure(rows::of_objects(count), &arguments.only, contenders, turns)?
+            rows::measure(rows::of_filled(filling), &arguments.only, contenders, turns)?
         }
         Part::Stores => {
             let stores = stores::configured(&arguments.softhsm);
@@ -169,21 +173,11 @@ fn contenders(arguments: &Arguments, home: &Home) -> Result<Vec<Contender>> {
     Ok(contenders)
 }
 
-/// Puts as many objects into every token; where that takes others too long, what they have got by then.
-fn fill(arguments: &Arguments, objects: usize, home: &Home) -> Result<()> {
+/// Fills every token.
+fn fill(arguments: &Arguments, filling: Filling, home: &Home) -> Result<()> {
+    let others = Duration::from_secs(arguments.fill_seconds);
     for mut contender in contenders(arguments, home)? {
-        let end = Instant::now() + Duration::from_secs(arguments.fill_seconds);
-        while contender.objects < objects && (contender.kind == Kind::Trellis || Instant::now() < end) {
-            contender.session.create_object(&Contender::secret_key(contender.objects, true))?;
-            contender.objects += 1;
-        }
-        if contender.objects < objects {
-            println!(
-                "{}: {} objects where {objects} were asked for",
-                contender.kind.name(),
-                contender.objects
-            );
-        }
+        contender.objects = rows::fill(&contender, filling, others)?;
         home.set_count(&contender)?;
         contender.finalize()?;
     }

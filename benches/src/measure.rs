@@ -24,9 +24,6 @@ pub(crate) struct Turns {
 
 /// Rounds that every row has.
 const FEWEST: usize = 5;
-/// [`Turns::longest`] of a row that has as many turns as others.
-const LONGEST: Duration = Duration::from_secs(6);
-
 /// What one contender does in a row.
 pub(crate) type Operation<'a> = Box<dyn FnMut() -> Result<Done> + 'a>;
 
@@ -100,12 +97,14 @@ pub(crate) struct Timing {
 impl Turns {
     /// So many, of so many milliseconds.
     pub(crate) fn new(count: usize, millis: u64) -> Self {
-        Self { count, millis, longest: LONGEST }
+        let turns = Duration::from_millis(millis).saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+        // Enough for ten contenders whose operations are short.
+        Self { count, millis, longest: turns.saturating_mul(10).max(Duration::from_secs(1)) }
     }
 
     /// So many times as many.
     pub(crate) fn longer(self, times: usize) -> Self {
-        let longest = LONGEST * u32::try_from(times).unwrap_or(1);
+        let longest = self.longest.saturating_mul(u32::try_from(times).unwrap_or(1));
         Self { count: self.count * times, longest, ..self }
     }
 

@@ -97,7 +97,7 @@ fn obey(order: &str, module: &Path, served: &mut Option<Contender>) -> Result<Ve
     let order = words.next().unwrap_or_default();
     let mut number = || -> Result<usize> { Ok(words.next().ok_or("a number is missing")?.parse()?) };
     if order == "initialize" {
-        return initialize(module);
+        return initialize(module, number()?);
     }
     let before = resident()?;
     if served.is_none() {
@@ -120,10 +120,10 @@ fn obey(order: &str, module: &Path, served: &mut Option<Contender>) -> Result<Ve
     }
 }
 
-/// Nanoseconds of the first C_Initialize and of the second, each on the wall and of the processor.
-fn initialize(module: &Path) -> Result<Vec<u64>> {
+/// Nanoseconds of the first C_Initialize and of others after it, each on the wall and of the processor.
+fn initialize(module: &Path, times: usize) -> Result<Vec<u64>> {
     let mut numbers = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..times {
         let module = Contender::loaded(module)?;
         let start = Span::start();
         Contender::initialize(&module)?;

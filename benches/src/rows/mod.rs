@@ -12,8 +12,11 @@ pub(crate) mod stores;
 mod threads;
 mod verify;
 
+use std::time::{Duration, Instant};
+
 use crate::{
-    contender::Contender,
+    contender::{Contender, Kind},
+    home::Filling,
     measure::{Result, Turns},
     row::{Plan, Row},
 };
@@ -48,19 +51,35 @@ pub(crate) fn of_modules() -> Vec<Plan> {
         objects::rows(),
         sessions::rows(),
         startup::rows(),
-        memory::of_keys(),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-/// The rows with tokens that have so many objects; other modules may have fewer, which is said then.
-pub(crate) fn of_objects(count: usize) -> Vec<Plan> {
-    [find::rows(count), startup::with_objects(count), memory::of_objects(count)]
-        .into_iter()
-        .flatten()
-        .collect()
+/// The rows with tokens that are filled; other modules may have fewer objects, which is said then.
+pub(crate) fn of_filled(filling: Filling) -> Vec<Plan> {
+    match filling {
+        Filling::Keys => memory::of_keys(),
+        Filling::Objects(count) => {
+            let rows = [find::rows(count), startup::with_objects(count), memory::of_objects(count)];
+            rows.into_iter().flatten().collect()
+        }
+    }
+}
+
+/// Fills a token and says how many objects it has got. Modules that take long stop after `others`.
+pub(crate) fn fill(contender: &Contender, filling: Filling, others: Duration) -> Result<usize> {
+    let Filling::Objects(wanted) = filling else { return memory::make_keys(contender) };
+    let end = Instant::now() + others;
+    for index in 0..wanted {
+        if contender.kind != Kind::Trellis && Instant::now() > end {
+            println!("{}: {index} objects where {wanted} were asked for", contender.kind.name());
+            return Ok(index);
+        }
+        contender.session.create_object(&Contender::secret_key(index, true))?;
+    }
+    Ok(wanted)
 }
 
 /// Measures those that are wanted.

@@ -79,7 +79,7 @@ fn read(contender: &Contender) -> Result<Option<Operation<'_>>> {
         AttributeType::Class,
         AttributeType::KeyType,
         AttributeType::Label,
-        AttributeType::Id,
+        AttributeType::EcParams,
         AttributeType::Token,
         AttributeType::Private,
         AttributeType::Sensitive,

@@ -10,11 +10,9 @@ use crate::{
     worker::{self, Worker},
 };
 
-use super::group::PARALLEL;
+use super::{group::PARALLEL, threads::together};
 
 const COUNTS: [usize; 3] = [1, 2, 4];
-/// Signatures of all processes in one call: telling them takes a hundredth of that.
-const TOGETHER: usize = 800;
 
 /// The table.
 pub(super) fn rows() -> Vec<Plan> {
@@ -25,7 +23,10 @@ pub(super) fn rows() -> Vec<Plan> {
             let workers = Rc::new(RefCell::new(workers(contender)?));
             for count in COUNTS {
                 let how = if count == 1 { "1 process".to_owned() } else { format!("{count} processes") };
-                row.add(Column::with(contender.kind.name(), &how), together(workers.clone(), count));
+                row.add(
+                    Column::with(contender.kind.name(), &how),
+                    in_processes(together(contender), workers.clone(), count),
+                );
             }
         }
         Ok(())
@@ -43,19 +44,20 @@ fn workers(contender: &Contender) -> Result<Vec<Worker>> {
     (0..most).map(started).collect()
 }
 
-fn together<'a>(workers: Rc<RefCell<Vec<Worker>>>, count: usize) -> Operation<'a> {
+/// So many signatures by so many workers, who are told at once.
+fn in_processes<'a>(together: usize, workers: Rc<RefCell<Vec<Worker>>>, count: usize) -> Operation<'a> {
     Box::new(move || {
         let mut workers = workers.borrow_mut();
         let workers = &mut workers[..count];
         let start = Instant::now();
         for worker in workers.iter_mut() {
-            worker.tell(&format!("sign {}", TOGETHER / count))?;
+            worker.tell(&format!("sign {}", together / count))?;
         }
-        let mut together = Span::default();
+        let mut span = Span::default();
         for worker in workers.iter_mut() {
-            together.cpu += worker::span(worker.answer()?).cpu;
+            span.cpu += worker::span(worker.answer()?).cpu;
         }
-        together.wall = start.elapsed();
-        Ok(Done::Took(u32::try_from(TOGETHER)?, together))
+        span.wall = start.elapsed();
+        Ok(Done::Took(u32::try_from(together)?, span))
     })
 }

@@ -5,7 +5,7 @@ use std::thread;
 use crate::{
     algorithm::Algorithm,
     bound::Bound,
-    contender::Contender,
+    contender::{Contender, Kind},
     measure::{Done, Operation, Result},
     raw::RawKey,
     row::{Builder, Column, Plan, RAW},
@@ -17,6 +17,13 @@ use super::{MESSAGE, group::PARALLEL};
 const COUNTS: [usize; 4] = [1, 2, 4, 8];
 /// Signatures of all threads in one call: starting them takes a hundredth of that.
 const TOGETHER: usize = 800;
+/// The same with modules that take many times as long.
+const TOGETHER_IN_OTHERS: usize = 160;
+
+/// How many signatures of a module's threads or processes are measured as one.
+pub(super) fn together(contender: &Contender) -> usize {
+    if contender.kind == Kind::Trellis { TOGETHER } else { TOGETHER_IN_OTHERS }
+}
 
 /// The name of a way.
 fn threads(count: usize) -> String {
@@ -47,7 +54,7 @@ fn add_raw(algorithm: Algorithm, row: &mut Builder<'_>) -> Result<()> {
     for count in COUNTS {
         let key = key.clone();
         let work = move |(): &mut ()| _ = std::hint::black_box(key.sign(&MESSAGE));
-        row.add(Column::with(RAW, &threads(count)), in_threads(vec![(); count], work));
+        row.add(Column::with(RAW, &threads(count)), in_threads(TOGETHER, vec![(); count], work));
     }
     Ok(())
 }
@@ -63,21 +70,28 @@ fn add<'a>(algorithm: Algorithm, contender: &'a Contender, row: &mut Builder<'a>
             let signature = session.sign(&algorithm.usual(), key, &MESSAGE);
             drop(std::hint::black_box(signature.expect("it signed when there was one thread")));
         };
-        row.add(Column::with(contender.kind.name(), &threads(count)), in_threads(sessions, work));
+        row.add(
+            Column::with(contender.kind.name(), &threads(count)),
+            in_threads(together(contender), sessions, work),
+        );
     }
     Ok(())
 }
 
-/// Runs `work` [`TOGETHER`] times, in one thread for each worker.
-fn in_threads<'a, W: Send + 'a>(mut workers: Vec<W>, work: impl Fn(&mut W) + Sync + 'a) -> Operation<'a> {
+/// Runs `work` so many times together, in one thread for each worker.
+fn in_threads<'a, W: Send + 'a>(
+    together: usize,
+    mut workers: Vec<W>,
+    work: impl Fn(&mut W) + Sync + 'a,
+) -> Operation<'a> {
     Box::new(move || {
-        let each = TOGETHER / workers.len();
+        let each = together / workers.len();
         thread::scope(|scope| {
             for worker in &mut workers {
                 let work = &work;
                 scope.spawn(move || (0..each).for_each(|_| work(worker)));
             }
         });
-        Ok(Done::Operations(u32::try_from(TOGETHER)?))
+        Ok(Done::Operations(u32::try_from(together)?))
     })
 }

@@ -21,6 +21,7 @@ mod room;
 mod rows;
 mod schema;
 mod seal;
+mod snapshot;
 mod token;
 mod vault;
 mod view;

@@ -11,6 +11,7 @@ use super::{
     room::{Keys, Room},
     rows,
     seal::{RecordKeys, SecretKind},
+    snapshot::Snapshot,
     token::{self, Moment},
 };
 use crate::{
@@ -59,7 +60,7 @@ impl View {
         }
         let found = self.pool.enter().read(|sql| {
             // One snapshot: the keys belong to the row.
-            let sql = sql.unchecked_transaction()?;
+            let sql = Snapshot::of(sql)?;
             let (moment, keys) = self.check(&sql)?;
             if self.cache.entry(id).is_some()
                 && let Some(version) = rows::version(&sql, id)?
@@ -138,7 +139,7 @@ impl View {
     ) -> Result<(SecretKind, algorithms::SecretBytes), StoreError> {
         let id = entry.record.id;
         let opened = self.pool.enter().read(|sql| {
-            let sql = sql.unchecked_transaction()?;
+            let sql = Snapshot::of(sql)?;
             let (_, keys) = self.check(&sql)?;
             rows::secret(&sql, id, records(&keys).ok_or(StoreError::NotFound)?)
         })?;
@@ -167,7 +168,7 @@ impl Objects for View {
         rest.remove(cryptoki_sys::CKA_UNIQUE_ID);
         self.pool.enter().read(|sql| {
             // One snapshot: the generation belongs to the rows.
-            let snapshot = sql.unchecked_transaction()?;
+            let snapshot = Snapshot::of(sql)?;
             let (moment, keys) = self.check(&snapshot)?;
             let mut found = Vec::new();
             rows::candidates(&snapshot, template, records(&keys), |row| {
