@@ -4,12 +4,8 @@ use super::{Lanes, Q_INVERSE, Words};
 use crate::own::{keccak, ntt, params::Q, poly::Poly};
 
 #[inline(always)]
-fn each<A: Copy, B: Copy, R: Copy + Default>(a: [A; 8], b: [B; 8], of: impl Fn(A, B) -> R) -> [R; 8] {
-    let mut out = [R::default(); 8];
-    for index in 0..8 {
-        out[index] = of(a[index], b[index]);
-    }
-    out
+fn each<A: Copy, B: Copy, R>(a: [A; 8], b: [B; 8], of: impl Fn(A, B) -> R) -> [R; 8] {
+    std::array::from_fn(|lane| of(a[lane], b[lane]))
 }
 
 impl Lanes<8> for [i32; 8] {
