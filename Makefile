@@ -1,6 +1,6 @@
 # The only door: every way to build, test and measure the project is a target here.
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-softhsm build install uninstall test interop bench bench-interop fuzz lint clean
+.PHONY: help quickstart quickstart-softhsm build install uninstall test interop bench bench-interop bench-engines fuzz lint clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -32,6 +32,9 @@ bench: build ## operations per second beside the raw engine, and the modules ins
 bench-interop: build ## the same beside Kryoptic and the newest SoftHSM, in the root file system of interop (BENCH="options")
 	@cargo build --quiet --release -p trellis-benches
 	@tests/interop/bench.sh $(BENCH)
+
+bench-engines: ## ML-DSA engines that are no part of Trellis beside AWS-LC (TURNS=20)
+	@scripts/engines.sh bench $(TURNS)
 
 fuzz: ## every fuzz target for a while (FUZZ_SECONDS=60)
 	@scripts/fuzz.sh $(FUZZ_SECONDS)

@@ -22,11 +22,15 @@ lint() { # NAME COMMAND...
 }
 shell_scripts() { git ls-files '*.sh' .ci/run | xargs shellcheck -x; }
 
-# fuzz/ is a workspace of its own.
-formatted() { cargo fmt --all --check && cargo fmt --manifest-path fuzz/Cargo.toml --check; }
+# fuzz/ and benches/engines/ are workspaces of their own.
+formatted() {
+    cargo fmt --all --check && cargo fmt --manifest-path fuzz/Cargo.toml --check &&
+        cargo fmt --manifest-path benches/engines/Cargo.toml --check
+}
 without_warnings() {
     cargo clippy --workspace --all-targets --quiet -- -D warnings &&
-        CARGO_TARGET_DIR=$TRELLIS_CACHE/fuzz-lint cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --quiet -- -D warnings
+        CARGO_TARGET_DIR=$TRELLIS_CACHE/fuzz-lint cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --quiet -- -D warnings &&
+        scripts/engines.sh clippy
 }
 
 lint rustfmt formatted

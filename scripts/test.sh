@@ -28,6 +28,8 @@ export TRELLIS_NITRO_DOCUMENTS
 cargo test --workspace --no-fail-fast 2>&1 | tee "$work/rust" || rc=1
 # The command's tests ran with SoftHSM; now the same with our module.
 TRELLIS_TEST_MODULE_KIND=trellis cargo test -p trellis-cli --test cli --no-fail-fast 2>&1 | tee -a "$work/rust" || rc=1
+# The engines that are no part of Trellis make the signatures that fips204 makes.
+scripts/engines.sh test 2>&1 | tee -a "$work/rust" || rc=1
 # The C ABI again over each other store. What is left out there is counted by name (tests/src/exempt.rs).
 for backend in softhsm tpm nitro; do
     say "The C ABI over $backend"

@@ -224,15 +224,18 @@ fn expanded_keys_have_a_bound_and_are_wiped_when_others_need_the_room() {
 }
 
 /// What one opened key takes of key memory: private, public, expanded for messages, expanded for mu (whose matrix, which is
-/// public, is elsewhere). docs/decisions/0015-ml-dsa-engines.md has the figures.
+/// public, is elsewhere). docs/decisions/0017-ml-dsa-engines.md has the figures.
 #[test]
 fn the_memory_that_a_key_takes() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let message = Input::Message { context: &[], message: b"m" };
+    // AWS-LC's random generator of this thread is made at the first signature.
+    let first = ml_dsa::PrivateKey::generate(ParameterSet::MlDsa44).unwrap();
+    first.sign(message, Hedging::Hedged).unwrap();
     for (set, bounds) in [
-        (ParameterSet::MlDsa44, [4_600, 1_500, 12_500, 24_900]),
-        (ParameterSet::MlDsa65, [6_700, 2_100, 17_600, 35_100]),
-        (ParameterSet::MlDsa87, [8_200, 2_800, 23_800, 47_400]),
+        (ParameterSet::MlDsa44, [4_100, 1_420, 12_440, 24_760]),
+        (ParameterSet::MlDsa65, [6_210, 2_060, 17_560, 35_000]),
+        (ParameterSet::MlDsa87, [7_720, 2_700, 23_700, 47_290]),
     ] {
         let seed = random::secret(32).unwrap();
         let mut last = memory::status().used_bytes;

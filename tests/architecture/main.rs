@@ -16,10 +16,13 @@ const BELOW: [&str; 3] = ["trellis-pkcs11", "trellis-hsm-backends", "trellis-alg
 /// What is reached through the C ABI only. `algorithms` has no keys of anybody's; a test may compare with it.
 const DOORS: [&str; 2] = ["trellis-pkcs11", "trellis-hsm-backends"];
 /// Where unsafe code may be: files and folders.
-const UNSAFE: [&str; 10] = [
+const UNSAFE: [&str; 13] = [
     "algorithms/src/engine/",
     "algorithms/src/memory/",
     "algorithms/tests/memory.rs",
+    "benches/engines/src/aws_lc.rs",
+    "benches/engines/src/own/dispatch.rs",
+    "benches/engines/src/own/simd/",
     "cli/src/raw.rs",
     "fuzz/src/module.rs",
     "hsm-backends/src/pkcs11/raw/",
@@ -113,6 +116,13 @@ fn nothing_above_the_interface_depends_on_what_is_below() {
             assert!(!needs.contains(door), "{member} depends on {door}");
         }
     }
+}
+
+#[test]
+fn nothing_is_built_from_the_prototypes_of_engines() {
+    let graph = Graph::load();
+    assert!(workspace().join("benches/engines/Cargo.toml").exists());
+    assert!(graph.names.values().all(|name| name != "trellis-engines"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::{PrivateKey, Record, RecordId, SecretKey};
 
 /// Records kept: the attributes of an ML-DSA-87 key need some 6 KB.
 const MAX_ENTRIES: usize = 8192;
-/// Opened keys kept. The largest that is common, ML-DSA-87, takes 8 KB of key memory, so a login takes at most 16 MB.
+/// Opened keys kept. The largest that is common, ML-DSA-87, takes 7.7 KB of key memory, so a login takes at most 16 MB.
 const MAX_OPEN: usize = 2048;
 
 /// One record and, once it was asked for, its opened key.

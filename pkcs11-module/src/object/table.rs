@@ -34,7 +34,7 @@ pub struct ObjectTable {
     public_keys: Mutex<Recent<(RecordId, u64), Arc<PublicKey>>>,
 }
 
-/// How many opened public keys are kept: the largest that is common, ML-DSA-87, takes 5.5 KB.
+/// How many opened public keys are kept: the largest that is common, ML-DSA-87, takes 5.4 KB.
 const OPEN_PUBLIC_KEYS: usize = 256;
 
 impl Default for ObjectTable {
