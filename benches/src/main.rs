@@ -4,6 +4,7 @@
 //! and the ratios hold. Every row gives the median of the turns and half the distance between the quartiles.
 
 mod algorithm;
+mod batch;
 mod bound;
 mod contender;
 mod devices;
