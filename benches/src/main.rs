@@ -148,7 +148,13 @@ fn measure_part(arguments: &Arguments, part: Part) -> Result<()> {
         }
         Part::Filled(filling) => {
             let contenders = contenders(arguments, &home)?;
-            rows::measure(rows::of_filled(filling), &arguments.only, contenders, turns)?
+            let note = match filling {
+                Filling::Objects(wanted) => rows::fewer(&contenders, wanted),
+                Filling::Keys => String::new(),
+            };
+            let mut rows = rows::measure(rows::of_filled(filling), &arguments.only, contenders, turns)?;
+            rows.iter_mut().for_each(|row| row.what += &note);
+            rows
         }
         Part::Stores => {
             let stores = stores::configured(&arguments.softhsm);
