@@ -52,7 +52,7 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "100,10000,100000")]
     objects: Vec<usize>,
     /// How long another module is filled with objects; what it has then is what it is measured with.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 10)]
     fill_seconds: u64,
     /// Only the rows whose headings contain this, with the group's name and a colon before it.
     #[arg(long, default_value = "")]
