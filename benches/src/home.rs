@@ -192,6 +192,8 @@ pub(crate) fn measure(part: Part, stores: &[Store]) -> Result<Vec<Row>> {
         if !copied.success() {
             return Err("the filled tokens could not be copied".into());
         }
+        // What is still being written would be measured too.
+        Command::new("sync").arg("--file-system").arg(&home.path).status()?;
     }
     home.run(part, stores)?;
     home.result()

@@ -53,7 +53,7 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "100,10000,100000")]
     objects: Vec<usize>,
     /// How long another module is filled with objects; what it has then is what it is measured with.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 10)]
     fill_seconds: u64,
     /// Only the rows whose headings contain this, with the group's name and a colon before it.
     #[arg(long, default_value = "")]
@@ -149,7 +149,13 @@ fn measure_part(arguments: &Arguments, part: Part) -> Result<()> {
         }
         Part::Filled(filling) => {
             let contenders = contenders(arguments, &home)?;
-            rows::measure(rows::of_filled(filling), &arguments.only, contenders, turns)?
+            let note = match filling {
+                Filling::Objects(wanted) => rows::fewer(&contenders, wanted),
+                Filling::Keys => String::new(),
+            };
+            let mut rows = rows::measure(rows::of_filled(filling), &arguments.only, contenders, turns)?;
+            rows.iter_mut().for_each(|row| row.what += &note);
+            rows
         }
         Part::Stores => {
             let stores = stores::configured(&arguments.softhsm);

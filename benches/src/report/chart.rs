@@ -40,7 +40,9 @@ pub(super) fn draw(rows: &[Row]) -> Result<String> {
     let mut body = String::new();
     let mut y = GAP;
     for (group, what) in DRAWN {
-        let Some(row) = rows.iter().find(|row| row.group == group && row.what == what) else { continue };
+        let Some(row) = rows.iter().find(|row| row.group == group && row.what.starts_with(what)) else {
+            continue;
+        };
         y = draw_row(&mut body, row, y)?;
     }
     Ok(format!(

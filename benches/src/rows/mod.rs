@@ -82,6 +82,14 @@ pub(crate) fn fill(contender: &Contender, filling: Filling, others: Duration) ->
     Ok(wanted)
 }
 
+/// Which modules have got fewer objects than this, for the headings.
+pub(crate) fn fewer(contenders: &[Contender], wanted: usize) -> String {
+    let fewer = contenders.iter().filter(|contender| contender.objects < wanted);
+    let each: Vec<_> =
+        fewer.map(|contender| format!("{} has {}", contender.kind.name(), contender.objects)).collect();
+    if each.is_empty() { String::new() } else { format!(" ({})", each.join(", ")) }
+}
+
 /// Measures those that are wanted.
 pub(crate) fn measure(
     plans: Vec<Plan>,
