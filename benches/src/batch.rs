@@ -34,7 +34,6 @@ struct Functions {
 
 /// How long one call takes that imports a key pair for each seed: ML-DSA-65, or else Ed25519. `module` is this
 /// project's, in which the session is the user's; the objects stay on the token.
-#[expect(dead_code, reason = "its row, which runs once and not by turns, is yet to come")]
 pub(crate) fn import(module: &Path, session: &Session, ml_dsa: bool, seeds: &[[u8; 32]]) -> Result<Duration> {
     let templates: Vec<_> = seeds.iter().flat_map(|seed| pair(ml_dsa, seed)).collect();
     let structs = |template: &Vec<Attribute>| template.iter().map(Into::into).collect();

@@ -25,6 +25,8 @@ pub(crate) enum Bound {
     MicrosOver(f64, Column),
     /// At most this many bytes.
     Bytes(f64),
+    /// At most this many instructions, on any machine.
+    Instructions(f64),
 }
 
 /// How strictly the bounds are taken.
@@ -99,6 +101,7 @@ impl Bound {
             Self::AtMost { .. } | Self::AtLeast { .. } | Self::FasterThanOthers(_) => room::RATIO,
             Self::Micros(_) | Self::MicrosOver(..) => room::TIME,
             Self::Bytes(_) => room::MEMORY,
+            Self::Instructions(_) => 1.0,
         }
     }
 
@@ -150,7 +153,7 @@ impl Bound {
             }
             Self::Micros(_) => Some(row.timing(&ours)?.median / 1e3),
             Self::MicrosOver(_, other) => Some((of(&ours)? - of(other)?) / 1e3),
-            Self::Bytes(_) => Some(row.timing(&ours)?.median),
+            Self::Bytes(_) | Self::Instructions(_) => Some(row.timing(&ours)?.median),
         }
     }
 
@@ -161,7 +164,8 @@ impl Bound {
             Self::FasterThanOthers(limit)
             | Self::Micros(limit)
             | Self::MicrosOver(limit, _)
-            | Self::Bytes(limit) => *limit,
+            | Self::Bytes(limit)
+            | Self::Instructions(limit) => *limit,
         }
     }
 
@@ -184,6 +188,7 @@ impl Bound {
             Self::Micros(_) => format!("≤ {limit:.0} µs"),
             Self::MicrosOver(_, of) => format!("≤ {limit:.0} µs more than {}", named(of)),
             Self::Bytes(_) => format!("≤ {limit:.0} bytes"),
+            Self::Instructions(_) => format!("≤ {limit:.0} instructions"),
         }
     }
 
@@ -195,6 +200,7 @@ impl Bound {
             Self::FasterThanOthers(_) => format!("{found:.2} ×"),
             Self::Micros(_) | Self::MicrosOver(..) => format!("{found:.1} µs"),
             Self::Bytes(_) => format!("{found:.0} bytes"),
+            Self::Instructions(_) => format!("{found:.0} instructions"),
         }
     }
 

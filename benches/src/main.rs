@@ -9,6 +9,7 @@ mod bound;
 mod contender;
 mod devices;
 mod home;
+mod instructions;
 mod measure;
 mod raw;
 mod report;
@@ -64,6 +65,9 @@ struct Arguments {
     /// Write benchmarks.md and benchmarks.svg into this folder.
     #[arg(long)]
     document: Option<PathBuf>,
+    /// Sign and do nothing else, for callgrind.
+    #[arg(long = instructions::OPTION.trim_start_matches('-'), hide = true)]
+    signatures_of: Option<String>,
     /// Serve as the other process of a row.
     #[arg(long = worker::OPTION.trim_start_matches('-'), hide = true)]
     serve: Option<PathBuf>,
@@ -89,6 +93,10 @@ fn main() -> ExitCode {
 
 /// Whether every bound held, or none was asked for.
 fn run(arguments: &Arguments) -> Result<bool> {
+    if let Some(algorithm) = &arguments.signatures_of {
+        instructions::sign(&arguments.trellis, algorithm)?;
+        return Ok(true);
+    }
     if let Some(module) = &arguments.serve {
         worker::serve(module)?;
         return Ok(true);

@@ -44,6 +44,8 @@ pub(crate) enum Unit {
     Time,
     /// Bytes.
     Bytes,
+    /// Instructions of a processor.
+    Instructions,
 }
 
 /// One row: who took how long.
@@ -88,6 +90,8 @@ pub(crate) struct Plan {
     bounds: Vec<Bound>,
     /// How many times as many turns it gets as others.
     longer: usize,
+    /// What values are that took no turns.
+    unit: Unit,
     fill: Fill,
 }
 
@@ -98,7 +102,14 @@ impl Plan {
         what: impl Into<String>,
         fill: impl for<'a> Fn(&'a [Contender], &mut Builder<'a>) -> Result<()> + 'static,
     ) -> Self {
-        Self { group, what: what.into(), bounds: Vec::new(), longer: 1, fill: Box::new(fill) }
+        Self {
+            group,
+            what: what.into(),
+            bounds: Vec::new(),
+            longer: 1,
+            unit: Unit::Bytes,
+            fill: Box::new(fill),
+        }
     }
 
     /// The same with what is promised of it.
@@ -110,6 +121,11 @@ impl Plan {
     /// more than a strict promise allows.
     pub(crate) fn longer(self, longer: usize) -> Self {
         Self { longer, ..self }
+    }
+
+    /// The same with values of another unit than bytes.
+    pub(crate) fn of(self, unit: Unit) -> Self {
+        Self { unit, ..self }
     }
 
     /// Whether its heading or its group's contains `only`.
@@ -124,8 +140,8 @@ impl Plan {
         let filled = (self.fill)(contenders, &mut builder);
         let timings = filled.and_then(|()| builder.run(turns));
         let timings = timings.map_err(|error| format!("{}: {error}", self.what))?;
-        let unit =
-            if timings.iter().all(|(_, timing)| timing.cpu.is_none()) { Unit::Bytes } else { Unit::Time };
+        let no_turns = timings.iter().all(|(_, timing)| timing.cpu.is_none());
+        let unit = if no_turns { self.unit } else { Unit::Time };
         Ok(Row { group: self.group.to_owned(), what: self.what, unit, timings, bounds: self.bounds })
     }
 }
@@ -160,7 +176,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// What is no time and needs no turns: bytes.
+    /// What needs no turns: bytes, or instructions, or the time of what is done once.
     pub(crate) fn add_values(&mut self, column: Column, values: Vec<f64>) {
         self.values.push((column, Timing::of_values(values)));
     }

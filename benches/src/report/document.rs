@@ -80,8 +80,12 @@ fn table(text: &mut String, name: &str, rows: &[&Row]) -> Result<()> {
         .filter(|who| rows.iter().any(|row| row.timings.iter().any(|(column, _)| column.who == *who)))
         .chain(others.iter().map(|who| &**who))
         .collect();
-    let bytes = rows.iter().all(|row| row.unit == Unit::Bytes);
-    writeln!(text, "\n### {name}\n\n| {} | {} |", if bytes { "bytes" } else { "µs" }, used.join(" | "))?;
+    let unit = match rows.first().map(|row| row.unit) {
+        Some(Unit::Bytes) => "bytes",
+        Some(Unit::Instructions) => "instructions",
+        _ => "µs",
+    };
+    writeln!(text, "\n### {name}\n\n| {unit} | {} |", used.join(" | "))?;
     writeln!(text, "|---|{}", "--:|".repeat(used.len()))?;
     for row in rows {
         for how in row.ways() {
@@ -113,6 +117,7 @@ fn others(rows: &[&Row]) -> Vec<String> {
 fn figures(timing: &Timing, unit: Unit) -> String {
     match unit {
         Unit::Bytes => format!("{} ± {}", grouped(timing.median), grouped(timing.spread)),
+        Unit::Instructions => grouped(timing.median),
         Unit::Time => {
             let (median, spread) = (timing.median / 1e3, timing.spread / 1e3);
             let digits = if median < 100.0 { 1 } else { 0 };

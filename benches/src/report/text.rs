@@ -43,6 +43,7 @@ pub(crate) fn print(rows: &[Row]) {
 fn figures(timing: &Timing, unit: Unit) -> String {
     match unit {
         Unit::Bytes => format!("{:>12.0} bytes ± {:>8.0}", timing.median, timing.spread),
+        Unit::Instructions => format!("{:>12.0} instructions", timing.median),
         Unit::Time => format!(
             "{:>12.2} µs  ± {:>8.2}  {:>10.0}/s  {:>10}/CPU s",
             timing.median / 1e3,

@@ -2,6 +2,7 @@
 
 mod find;
 mod generate;
+mod instructions;
 mod memory;
 mod objects;
 mod processes;
@@ -34,10 +35,11 @@ pub(crate) mod group {
     pub(crate) const SESSIONS: &str = "Sessions";
     pub(crate) const START: &str = "C_Initialize";
     pub(crate) const FIND: &str = "Find";
+    pub(crate) const INSTRUCTIONS: &str = "Instructions";
     pub(crate) const MEMORY: &str = "Resident memory";
     pub(crate) const STORES: &str = "Stores";
-    pub(crate) const ALL: [&str; 10] =
-        [SIGN, VERIFY, GENERATE, PARALLEL, OBJECTS, SESSIONS, START, FIND, MEMORY, STORES];
+    pub(crate) const ALL: [&str; 11] =
+        [SIGN, VERIFY, GENERATE, PARALLEL, OBJECTS, SESSIONS, START, FIND, INSTRUCTIONS, MEMORY, STORES];
 }
 
 /// The rows with tokens that are new.
@@ -51,6 +53,9 @@ pub(crate) fn of_modules() -> Vec<Plan> {
         objects::rows(),
         sessions::rows(),
         startup::rows(),
+        instructions::rows(),
+        // Last, for they stay on the token.
+        objects::imports(),
     ]
     .into_iter()
     .flatten()
