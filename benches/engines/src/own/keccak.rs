@@ -96,9 +96,11 @@ pub(super) fn permute<W: Words>(state: &mut [W; 25]) {
 #[inline(always)]
 fn round<W: Words>(a: &[W; 25], constant: u64) -> [W; 25] {
     // theta
-    let column = |x: usize| a[x].xor3(a[x + 5], a[x + 10]).xor3(a[x + 15], a[x + 20]);
-    let c = [column(0), column(1), column(2), column(3), column(4)];
-    let rotated = c.map(|c| c.rotate_left::<1, 63>());
+    let c = [column(a, 0), column(a, 1), column(a, 2), column(a, 3), column(a, 4)];
+    let mut rotated = c;
+    for column in &mut rotated {
+        *column = column.rotate_left::<1, 63>();
+    }
     // rho and pi: from, to, column, rotation, and 64 less it.
     let mut b = [a[0].xor3(c[4], rotated[1]); 25];
     macro_rules! steps {
@@ -123,4 +125,10 @@ fn round<W: Words>(a: &[W; 25], constant: u64) -> [W; 25] {
     }
     out[0] = out[0].xor(W::splat(constant));
     out
+}
+
+/// The parity of a column.
+#[inline(always)]
+fn column<W: Words>(a: &[W; 25], x: usize) -> W {
+    a[x].xor3(a[x + 5], a[x + 10]).xor3(a[x + 15], a[x + 20])
 }

@@ -47,15 +47,12 @@ impl PrivateKey {
         let matrix = expand_a::<S, V, W, N>(&rho);
 
         s.iter_mut().for_each(V::ntt);
-        let mut t0: Vec<Poly> = matrix
-            .chunks_exact(S::L)
-            .zip(&s2)
-            .map(|(row, s2)| {
-                let mut t = dot::<V, N>(row, &s);
-                V::inverse_ntt(&mut t);
-                t.zip(s2, |t, s2| power_2_round(canonical(t + s2)).1)
-            })
-            .collect();
+        let mut t0 = Vec::with_capacity(S::K);
+        for (row, s2) in matrix.chunks_exact(S::L).zip(&s2) {
+            let mut t = dot::<V, N>(row, &s);
+            V::inverse_ntt(&mut t);
+            t0.push(t.zip(s2, |t, s2| power_2_round(canonical(t + s2)).1));
+        }
         s2.iter_mut().for_each(V::ntt);
         t0.iter_mut().for_each(V::ntt);
         let k = *rest.first_chunk().expect("32 bytes");

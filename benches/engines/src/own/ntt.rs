@@ -69,12 +69,27 @@ static LANE_ZETAS_8: [[[i32; 8]; 28]; 2] = [lane_zetas(false), lane_zetas(true)]
 /// One block of 16 by 16.
 static LANE_ZETAS_16: [[[i32; 16]; 15]; 2] = [lane_zetas(false), lane_zetas(true)];
 
-#[inline(always)]
-fn lane_zeta<V: Lanes<N>, const N: usize>(inverse: bool, block: usize, row: usize) -> V {
-    if N == 16 {
-        V::load(&LANE_ZETAS_16[usize::from(inverse)][row])
-    } else {
-        V::load(&LANE_ZETAS_8[usize::from(inverse)][7 * block + row])
+/// Where a layer has its factors from. (A closure would not be compiled for the vectors.)
+#[derive(Clone, Copy)]
+enum Factors {
+    /// One for all lanes, from the group `first` on in the layer with `len`.
+    Splat { inverse: bool, len: usize, first: usize },
+    /// One for each lane, from the row `first` on of a block.
+    Lanes { inverse: bool, block: usize, first: usize },
+}
+
+impl Factors {
+    #[inline(always)]
+    fn at<V: Lanes<N>, const N: usize>(self, group: usize) -> V {
+        match self {
+            Self::Splat { inverse, len, first } => V::splat(zeta(inverse, len, first + group)),
+            Self::Lanes { inverse, first, .. } if N == 16 => {
+                V::load(&LANE_ZETAS_16[usize::from(inverse)][first + group])
+            }
+            Self::Lanes { inverse, block, first } => {
+                V::load(&LANE_ZETAS_8[usize::from(inverse)][7 * block + first + group])
+            }
+        }
     }
 }
 
@@ -96,14 +111,14 @@ fn store<V: Lanes<N>, const N: usize>(rows: &[V; N], to: &mut [i32; 256], start:
 
 /// One layer of NTT over rows, of which those `LEN` apart belong together.
 #[inline(always)]
-fn layer<V: Lanes<N>, const N: usize, const LEN: usize>(rows: &mut [V; N], zeta: impl Fn(usize) -> V) {
+fn layer<V: Lanes<N>, const N: usize, const LEN: usize>(rows: &mut [V; N], factors: Factors) {
     if LEN >= N {
         return;
     }
     for pair in 0..N / 2 {
         let (group, within) = (pair / LEN, pair % LEN);
         let low = group * 2 * LEN + within;
-        let t = V::reduce(rows[low + LEN].mul(zeta(group)));
+        let t = V::reduce(rows[low + LEN].mul(factors.at(group)));
         rows[low + LEN] = rows[low].sub(t);
         rows[low] = rows[low].add(t);
     }
@@ -111,10 +126,7 @@ fn layer<V: Lanes<N>, const N: usize, const LEN: usize>(rows: &mut [V; N], zeta:
 
 /// One layer of the inverse. The factors are those of NTT, negated by the order of the subtraction.
 #[inline(always)]
-fn inverse_layer<V: Lanes<N>, const N: usize, const LEN: usize>(
-    rows: &mut [V; N],
-    zeta: impl Fn(usize) -> V,
-) {
+fn inverse_layer<V: Lanes<N>, const N: usize, const LEN: usize>(rows: &mut [V; N], factors: Factors) {
     if LEN >= N {
         return;
     }
@@ -123,7 +135,7 @@ fn inverse_layer<V: Lanes<N>, const N: usize, const LEN: usize>(
         let low = group * 2 * LEN + within;
         let t = rows[low];
         rows[low] = t.add(rows[low + LEN]);
-        rows[low + LEN] = V::reduce(rows[low + LEN].sub(t).mul(zeta(group)));
+        rows[low + LEN] = V::reduce(rows[low + LEN].sub(t).mul(factors.at(group)));
     }
 }
 
@@ -133,25 +145,24 @@ pub(super) fn ntt<V: Lanes<N>, const N: usize>(w: &mut Poly) {
     // The rows are 256 / N apart, and so is len at LEN 1.
     for column in 0..256 / N / N {
         let mut rows: [V; N] = load(&w.0, column * N, 256 / N);
-        let at = |len: usize| move |group| V::splat(zeta(false, 256 / N * len, group));
-        layer::<V, N, 8>(&mut rows, at(8));
-        layer::<V, N, 4>(&mut rows, at(4));
-        layer::<V, N, 2>(&mut rows, at(2));
-        layer::<V, N, 1>(&mut rows, at(1));
+        layer::<V, N, 8>(&mut rows, Factors::Splat { inverse: false, len: 256 / N * 8, first: 0 });
+        layer::<V, N, 4>(&mut rows, Factors::Splat { inverse: false, len: 256 / N * 4, first: 0 });
+        layer::<V, N, 2>(&mut rows, Factors::Splat { inverse: false, len: 256 / N * 2, first: 0 });
+        layer::<V, N, 1>(&mut rows, Factors::Splat { inverse: false, len: 256 / N, first: 0 });
         store(&rows, &mut w.0, column * N, 256 / N);
     }
     for block in 0..256 / N / N {
         let mut rows: [V; N] = load(&w.0, block * N * N, N);
         if N == 8 {
             // Of eight lanes there are len 16 and 8 left.
-            layer::<V, N, 2>(&mut rows, |group| V::splat(zeta(false, 16, 2 * block + group)));
-            layer::<V, N, 1>(&mut rows, |group| V::splat(zeta(false, 8, 4 * block + group)));
+            layer::<V, N, 2>(&mut rows, Factors::Splat { inverse: false, len: 16, first: 2 * block });
+            layer::<V, N, 1>(&mut rows, Factors::Splat { inverse: false, len: 8, first: 4 * block });
         }
         V::transpose(&mut rows);
-        layer::<V, N, 8>(&mut rows, |group| lane_zeta(false, block, group));
-        layer::<V, N, 4>(&mut rows, |group| lane_zeta(false, block, N / 8 - 1 + group));
-        layer::<V, N, 2>(&mut rows, |group| lane_zeta(false, block, N / 4 - 1 + group));
-        layer::<V, N, 1>(&mut rows, |group| lane_zeta(false, block, N / 2 - 1 + group));
+        layer::<V, N, 8>(&mut rows, Factors::Lanes { inverse: false, block, first: 0 });
+        layer::<V, N, 4>(&mut rows, Factors::Lanes { inverse: false, block, first: N / 8 - 1 });
+        layer::<V, N, 2>(&mut rows, Factors::Lanes { inverse: false, block, first: N / 4 - 1 });
+        layer::<V, N, 1>(&mut rows, Factors::Lanes { inverse: false, block, first: N / 2 - 1 });
         store(&rows, &mut w.0, block * N * N, N);
     }
 }
@@ -161,25 +172,26 @@ pub(super) fn ntt<V: Lanes<N>, const N: usize>(w: &mut Poly) {
 pub(super) fn inverse_ntt<V: Lanes<N>, const N: usize>(w: &mut Poly) {
     for block in 0..256 / N / N {
         let mut rows: [V; N] = load(&w.0, block * N * N, N);
-        inverse_layer::<V, N, 1>(&mut rows, |group| lane_zeta(true, block, N / 2 - 1 + group));
-        inverse_layer::<V, N, 2>(&mut rows, |group| lane_zeta(true, block, N / 4 - 1 + group));
-        inverse_layer::<V, N, 4>(&mut rows, |group| lane_zeta(true, block, N / 8 - 1 + group));
-        inverse_layer::<V, N, 8>(&mut rows, |group| lane_zeta(true, block, group));
+        inverse_layer::<V, N, 1>(&mut rows, Factors::Lanes { inverse: true, block, first: N / 2 - 1 });
+        inverse_layer::<V, N, 2>(&mut rows, Factors::Lanes { inverse: true, block, first: N / 4 - 1 });
+        inverse_layer::<V, N, 4>(&mut rows, Factors::Lanes { inverse: true, block, first: N / 8 - 1 });
+        inverse_layer::<V, N, 8>(&mut rows, Factors::Lanes { inverse: true, block, first: 0 });
         V::transpose(&mut rows);
         if N == 8 {
-            inverse_layer::<V, N, 1>(&mut rows, |group| V::splat(zeta(true, 8, 4 * block + group)));
-            inverse_layer::<V, N, 2>(&mut rows, |group| V::splat(zeta(true, 16, 2 * block + group)));
+            inverse_layer::<V, N, 1>(&mut rows, Factors::Splat { inverse: true, len: 8, first: 4 * block });
+            inverse_layer::<V, N, 2>(&mut rows, Factors::Splat { inverse: true, len: 16, first: 2 * block });
         }
         store(&rows, &mut w.0, block * N * N, N);
     }
     for column in 0..256 / N / N {
         let mut rows: [V; N] = load(&w.0, column * N, 256 / N);
-        let at = |len: usize| move |group| V::splat(zeta(true, 256 / N * len, group));
-        inverse_layer::<V, N, 1>(&mut rows, at(1));
-        inverse_layer::<V, N, 2>(&mut rows, at(2));
-        inverse_layer::<V, N, 4>(&mut rows, at(4));
-        inverse_layer::<V, N, 8>(&mut rows, at(8));
-        let rows = rows.map(|row| V::reduce(row.mul(V::splat(LAST_FACTOR))));
+        inverse_layer::<V, N, 1>(&mut rows, Factors::Splat { inverse: true, len: 256 / N, first: 0 });
+        inverse_layer::<V, N, 2>(&mut rows, Factors::Splat { inverse: true, len: 256 / N * 2, first: 0 });
+        inverse_layer::<V, N, 4>(&mut rows, Factors::Splat { inverse: true, len: 256 / N * 4, first: 0 });
+        inverse_layer::<V, N, 8>(&mut rows, Factors::Splat { inverse: true, len: 256 / N * 8, first: 0 });
+        for row in &mut rows {
+            *row = V::reduce(row.mul(V::splat(LAST_FACTOR)));
+        }
         store(&rows, &mut w.0, column * N, 256 / N);
     }
 }
@@ -214,15 +226,19 @@ pub(super) fn dot_less<V: Lanes<N>, const N: usize>(
 fn combine<V: Lanes<N>, const N: usize>(row: &[Poly], vector: &[Poly], less: Option<(&Poly, &Poly)>) -> Poly {
     let mut out = Poly::ZERO;
     for start in (0..256).step_by(N) {
-        let product = |a: &Poly, b: &Poly| V::load(&a.0[start..]).mul(V::load(&b.0[start..]));
-        let mut sum = product(&row[0], &vector[0]);
+        let mut sum = product::<V, N>(&row[0], &vector[0], start);
         for (a, b) in row.iter().zip(vector).skip(1) {
-            sum = V::add_products(sum, product(a, b));
+            sum = V::add_products(sum, product::<V, N>(a, b, start));
         }
         if let Some((a, b)) = less {
-            sum = V::sub_products(sum, product(a, b));
+            sum = V::sub_products(sum, product::<V, N>(a, b, start));
         }
         V::reduce(sum).store(&mut out.0[start..]);
     }
     out
+}
+
+#[inline(always)]
+fn product<V: Lanes<N>, const N: usize>(a: &Poly, b: &Poly, start: usize) -> V::Products {
+    V::load(&a.0[start..]).mul(V::load(&b.0[start..]))
 }

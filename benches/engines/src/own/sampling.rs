@@ -63,7 +63,9 @@ pub(super) fn expand_a<S: Set, V: Lanes<N>, W: Words, const N: usize>(rho: &[u8;
             }
         }
     });
-    matrix.iter_mut().for_each(reorder::<V, N>);
+    for poly in &mut matrix {
+        reorder::<V, N>(poly);
+    }
     matrix
 }
 

@@ -52,10 +52,15 @@ pub(super) fn sign<S: Set, V: Lanes<N>, W: Words, const N: usize>(
         commitment: [0; 64 + 32 * 4 * MOST],
     };
     let mut signature = vec![0; S::NAME.signature_len()];
-    let done = (0..MOST_ATTEMPTS).any(|_| {
+    // Here and below a closure would not be compiled for the vectors.
+    let mut done = false;
+    for _ in 0..MOST_ATTEMPTS {
         attempt.commit::<S, V, W, N>(matrix, &mut masks, mu);
-        attempt.respond::<S, V, N>(key, &mut signature)
-    });
+        done = attempt.respond::<S, V, N>(key, &mut signature);
+        if done {
+            break;
+        }
+    }
     attempt.zeroize();
     drop(masks);
     rho.zeroize();
@@ -99,28 +104,22 @@ impl Attempt {
         shake_256(&self.commitment[..64 + S::W1_LEN * S::K], challenge);
         let mut c = sample_in_ball::<S>(challenge);
         V::ntt(&mut c);
-        let times_c = |secret: &Poly| {
-            let mut product = dot::<V, N>(std::slice::from_ref(secret), std::slice::from_ref(&c));
-            V::inverse_ntt(&mut product);
-            product
-        };
-
         for ((y, s1), out) in self.y.iter().zip(&key.s1).zip(z_bytes.chunks_exact_mut(S::Z_LEN)) {
-            let z = times_c(s1).zip(y, |cs1, y| centered(y + cs1));
+            let z = times::<V, N>(s1, &c).zip(y, |cs1, y| centered(y + cs1));
             if !z.is_below(S::GAMMA_1 - S::BETA) {
                 return false;
             }
             pack(S::Z_BITS, &z, out, |z| S::GAMMA_1 - z);
         }
         for (w, s2) in self.w.iter_mut().zip(&key.s2) {
-            *w = times_c(s2).zip(w, |cs2, w| canonical(w - cs2));
+            *w = times::<V, N>(s2, &c).zip(w, |cs2, w| canonical(w - cs2));
             if !w.map(low_bits::<S>).is_below(S::GAMMA_2 - S::BETA) {
                 return false;
             }
         }
         // HighBits(w - cs2) is w1 now, or line 23 would have rejected.
         for ((w, w1), t0) in self.w.iter().zip(&mut self.w1).zip(&key.t0) {
-            let ct0 = times_c(t0).map(centered);
+            let ct0 = times::<V, N>(t0, &c).map(centered);
             if !ct0.is_below(S::GAMMA_2) {
                 return false;
             }
@@ -129,4 +128,12 @@ impl Attempt {
         }
         pack_hints::<S>(&self.w1[..S::K], hint_bytes)
     }
+}
+
+/// The product of two NTTs in the ring, between -q and q.
+#[inline(always)]
+fn times<V: Lanes<N>, const N: usize>(secret: &Poly, c: &Poly) -> Poly {
+    let mut product = dot::<V, N>(std::slice::from_ref(secret), std::slice::from_ref(c));
+    V::inverse_ntt(&mut product);
+    product
 }

@@ -67,10 +67,9 @@ impl Lanes<8> for __m256i {
     fn reduce(products: Self::Products) -> Self {
         avx2! {
             let (q, inverse) = (_mm256_set1_epi32(Q), _mm256_set1_epi32(Q_INVERSE));
-            let [even, odd] = products.map(|a| {
-                let factor = _mm256_mul_epi32(a, inverse);
-                _mm256_sub_epi64(a, _mm256_mul_epi32(factor, q))
-            });
+            let [even, odd] = products;
+            let even = _mm256_sub_epi64(even, _mm256_mul_epi32(_mm256_mul_epi32(even, inverse), q));
+            let odd = _mm256_sub_epi64(odd, _mm256_mul_epi32(_mm256_mul_epi32(odd, inverse), q));
             _mm256_blend_epi32::<0xaa>(_mm256_srli_epi64::<32>(even), odd)
         }
     }

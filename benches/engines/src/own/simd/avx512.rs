@@ -67,10 +67,9 @@ impl Lanes<16> for __m512i {
     fn reduce(products: Self::Products) -> Self {
         avx512! {
             let (q, inverse) = (_mm512_set1_epi32(Q), _mm512_set1_epi32(Q_INVERSE));
-            let [even, odd] = products.map(|a| {
-                let factor = _mm512_mul_epi32(a, inverse);
-                _mm512_sub_epi64(a, _mm512_mul_epi32(factor, q))
-            });
+            let [even, odd] = products;
+            let even = _mm512_sub_epi64(even, _mm512_mul_epi32(_mm512_mul_epi32(even, inverse), q));
+            let odd = _mm512_sub_epi64(odd, _mm512_mul_epi32(_mm512_mul_epi32(odd, inverse), q));
             _mm512_mask_mov_epi32(_mm512_srli_epi64::<32>(even), 0xaaaa, odd)
         }
     }

@@ -1,4 +1,4 @@
-//! Vectors: of 32-bit coefficients for the NTT, of 64-bit words for Keccak. All unsafe code of the engine is here.
+//! Vectors: of 32-bit coefficients for the NTT, of 64-bit words for Keccak. Unsafe code is here and in `dispatch`.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
