@@ -79,17 +79,22 @@ impl PrivateKey {
 
     /// Signs: 64 bytes.
     pub fn sign(&self, input: Input<'_>) -> Result<Vec<u8>, Error> {
+        let mut signature = vec![0; 64];
+        self.sign_into(input, &mut signature)?;
+        Ok(signature)
+    }
+
+    /// [`PrivateKey::sign`] into a buffer of 64 bytes ([`Error::SignatureLength`] otherwise).
+    #[inline(never)]
+    pub fn sign_into(&self, input: Input<'_>, out: &mut [u8]) -> Result<(), Error> {
         input.check()?;
         let private = self.expanded.expose().try_into().expect("made with 64 bytes");
-        let mut signature = [0; 64];
+        let signature = out.try_into().map_err(|_| Error::SignatureLength)?;
         match input {
-            Input::Pure(message) => engine::sign(private, message, &mut signature),
-            Input::Context { context, message } => {
-                engine::sign_ctx(private, context, message, &mut signature)
-            }
-            Input::Prehashed { context, digest } => engine::sign_ph(private, context, digest, &mut signature),
-        }?;
-        Ok(signature.to_vec())
+            Input::Pure(message) => engine::sign(private, message, signature),
+            Input::Context { context, message } => engine::sign_ctx(private, context, message, signature),
+            Input::Prehashed { context, digest } => engine::sign_ph(private, context, digest, signature),
+        }
     }
 }
 

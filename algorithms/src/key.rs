@@ -60,6 +60,23 @@ impl PrivateKey {
         }
     }
 
+    /// [`PrivateKey::sign`] into a buffer exactly as long as the signature ([`Error::SignatureLength`] otherwise). What
+    /// stands there after a failure means nothing.
+    pub fn sign_into(&self, signing: Signing<'_>, out: &mut [u8]) -> Result<(), Error> {
+        match (self, signing) {
+            (Self::MlDsa(key), Signing::MlDsa { input, hedging }) => key.sign_into(input, hedging, out),
+            (Self::Ed25519(key), Signing::Ed25519(input)) => key.sign_into(input, out),
+            _ => {
+                let signature = self.sign(signing)?;
+                if signature.len() != out.len() {
+                    return Err(Error::SignatureLength);
+                }
+                out.copy_from_slice(&signature);
+                Ok(())
+            }
+        }
+    }
+
     /// PrivateKeyInfo / OneAsymmetricKey in DER (RFC 5958) as RFC 9881 (seed where known, else expandedKey), 8410,
     /// 5915 and 8017 give it.
     pub fn to_pkcs8(&self) -> Result<SecretBytes, Error> {

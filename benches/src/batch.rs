@@ -73,7 +73,7 @@ fn pair(ml_dsa: bool, seed: &[u8; 32]) -> [Vec<Attribute>; 2] {
             Attribute::Class(class),
             Attribute::KeyType(key_type),
             Attribute::Token(true),
-            Attribute::Label(seed[..8].to_vec()),
+            Attribute::Label(format!("{:02x?}", &seed[..8]).into_bytes()),
             Attribute::Id(seed[..16].to_vec()),
         ]
     };

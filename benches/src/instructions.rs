@@ -27,7 +27,7 @@ const WARM: u64 = 3;
 const COUNTED: &str = "trellis_bench::instructions::one_signature";
 /// The algorithm, by its names in the module: a message goes in, a signature comes out.
 const ALGORITHM: [&str; 2] =
-    ["algorithms::ml_dsa::PrivateKey::sign", "algorithms::ed25519::PrivateKey::sign"];
+    ["algorithms::ml_dsa::PrivateKey::sign_into", "algorithms::ed25519::PrivateKey::sign_into"];
 /// callgrind counts each step of an instruction that copies or clears a string, which is one instruction; so the C library is
 /// told to do without them.
 const NO_STRING_INSTRUCTIONS: &str =

@@ -52,6 +52,18 @@ pub trait PrivateKey: Debug + Send + Sync {
     /// Signs; no lock is held meanwhile.
     fn sign(&self, signing: Signing<'_>) -> Result<Vec<u8>, StoreError>;
 
+    /// [`PrivateKey::sign`] into a buffer exactly as long as the signature. What stands there after a failure means
+    /// nothing.
+    fn sign_into(&self, signing: Signing<'_>, out: &mut [u8]) -> Result<(), StoreError> {
+        let signature = self.sign(signing)?;
+        if signature.len() != out.len() {
+            let (came, expected) = (signature.len(), out.len());
+            return Err(StoreError::Device(format!("a signature has {came} bytes instead of {expected}")));
+        }
+        out.copy_from_slice(&signature);
+        Ok(())
+    }
+
     /// The public half.
     fn public_key(&self) -> Result<PublicKey, StoreError>;
 
@@ -246,6 +258,10 @@ pub(crate) struct SoftwareKey(pub(crate) Software);
 impl PrivateKey for SoftwareKey {
     fn sign(&self, signing: Signing<'_>) -> Result<Vec<u8>, StoreError> {
         Ok(self.0.sign(signing)?)
+    }
+
+    fn sign_into(&self, signing: Signing<'_>, out: &mut [u8]) -> Result<(), StoreError> {
+        Ok(self.0.sign_into(signing, out)?)
     }
 
     fn public_key(&self) -> Result<PublicKey, StoreError> {

@@ -35,6 +35,18 @@ impl<'a> Output<'a> {
         self.0.as_ref().is_some_and(|buffer| buffer.len() >= len)
     }
 
+    /// Has `write` fill exactly `len` bytes if they fit.
+    pub fn filled<E>(
+        self,
+        len: usize,
+        write: impl FnOnce(&mut [u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Written, E> {
+        match self.0.and_then(|buffer| buffer.get_mut(..len)) {
+            Some(out) => write(out).map(|()| Written::Bytes(len)),
+            None => Ok(Written::Needs(len)),
+        }
+    }
+
     /// Writes `bytes` if they fit.
     pub fn write(self, bytes: &[u8]) -> Written {
         match self.0 {

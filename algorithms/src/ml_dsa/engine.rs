@@ -51,7 +51,7 @@ impl Engine for AwsLc {
             return Err(Error::ParameterInvalid);
         }
         let mut out = vec![0; set.signature_len()];
-        key.0.sign_mu(mu, &mut out)?;
+        key.sign_mu(mu, &mut out)?;
         Ok(out)
     }
 
@@ -69,6 +69,11 @@ impl Engine for AwsLc {
 pub struct AwsLcKey(Pkey);
 
 impl AwsLcKey {
+    /// Signs, hedged, into a buffer as long as a signature.
+    pub(super) fn sign_mu(&self, mu: &[u8; 64], out: &mut [u8]) -> Result<(), Error> {
+        self.0.sign_mu(mu, out)
+    }
+
     /// Takes an expanded key; [`Error::KeyInvalid`] unless every part agrees with the others.
     pub(super) fn from_expanded(set: ParameterSet, expanded: &SecretBytes) -> Result<Self, Error> {
         Pkey::ml_dsa_private(set, expanded.expose()).map(Self)

@@ -235,15 +235,28 @@ impl PrivateKey {
     /// Signs. Hedged signatures are AWS-LC's. Deterministic ones are fips204's from a message or digest, and need
     /// the seed when the input is mu ([`Error::ParameterInvalid`] without it).
     pub fn sign(&self, input: Input<'_>, hedging: Hedging) -> Result<Vec<u8>, Error> {
+        let mut signature = vec![0; self.parameter_set().signature_len()];
+        self.sign_into(input, hedging, &mut signature)?;
+        Ok(signature)
+    }
+
+    /// [`PrivateKey::sign`] into a buffer as long as a signature ([`Error::SignatureLength`] otherwise).
+    #[inline(never)]
+    pub fn sign_into(&self, input: Input<'_>, hedging: Hedging, out: &mut [u8]) -> Result<(), Error> {
         let set = self.parameter_set();
-        let mu = input.mu(self.public.tr())?;
-        match (hedging, input) {
-            (Hedging::Hedged, _) => AwsLc::sign_mu(set, &self.prepared, &mu, hedging),
-            (Hedging::Deterministic, Input::Mu(mu)) => {
-                self.deterministic.sign_mu(set, self.seed().ok_or(Error::ParameterInvalid)?, mu)
-            }
-            (Hedging::Deterministic, input) => self.deterministic.sign(set, || self.expanded(), input),
+        if out.len() != set.signature_len() {
+            return Err(Error::SignatureLength);
         }
+        let mu = input.mu(self.public.tr())?;
+        let signature = match (hedging, input) {
+            (Hedging::Hedged, _) => return self.prepared.sign_mu(&mu, out),
+            (Hedging::Deterministic, Input::Mu(mu)) => {
+                self.deterministic.sign_mu(set, self.seed().ok_or(Error::ParameterInvalid)?, mu)?
+            }
+            (Hedging::Deterministic, input) => self.deterministic.sign(set, || self.expanded(), input)?,
+        };
+        out.copy_from_slice(&signature);
+        Ok(())
     }
 
     fn of(set: ParameterSet, prepared: AwsLcKey, seed: Option<SecretBytes>) -> Result<Self, Error> {

@@ -1,4 +1,4 @@
-//! Routes to a faster ML-DSA, as code that signs: docs/decisions/0015-ml-dsa-engines.md says what each would cost.
+//! Routes to a faster ML-DSA, as code that signs: docs/decisions/0017-ml-dsa-engines.md says what each would cost.
 //!
 //! Nothing here is part of Trellis, or may become it as it stands.
 

@@ -39,10 +39,7 @@ impl Module {
                 return Err(Error::OperationActive);
             }
             no_parameter(parameter_len)?;
-            if !out.fits(signer.signature_len()) {
-                return Ok(Written::Needs(signer.signature_len()));
-            }
-            Ok(out.write(&signer.sign(data)?))
+            out.filled(signer.signature_len(), |out| signer.sign(data, out))
         })
     }
 

@@ -40,14 +40,13 @@ impl Module {
         if running.is_multi_part() {
             return Err(Error::OperationNotInitialized);
         }
-        if !out.fits(running.signature_len()) {
-            let len = running.signature_len();
-            running.keep();
-            return Ok(Written::Needs(len));
+        let len = running.signature_len();
+        let written = out.filled(len, |out| running.sign(data, out))?;
+        match written {
+            Written::Bytes(_) => running.spend(),
+            Written::Needs(_) => running.keep(),
         }
-        let signature = running.sign(data)?;
-        running.spend();
-        Ok(out.write(&signature))
+        Ok(written)
     }
 
     /// C_SignUpdate. A mechanism that is single-part has no multi-part operation: CKR_OPERATION_NOT_INITIALIZED.

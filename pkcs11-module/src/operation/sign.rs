@@ -180,16 +180,22 @@ impl Signer {
         }
     }
 
-    /// Signs a whole message.
-    pub(crate) fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>> {
+    /// Signs a whole message, into a buffer of [`Signer::signature_len`] bytes. After a failure these are zeros.
+    pub(crate) fn sign(&mut self, message: &[u8], out: &mut [u8]) -> Result<()> {
         self.use_context_login()?;
-        match &mut self.work {
-            Work::Signature { plan, key, .. } => plan.whole(message, |signing| Ok(key.sign(signing)?)),
+        let signed = match &mut self.work {
+            Work::Signature { plan, key, .. } => {
+                plan.whole(message, |signing| Ok(key.sign_into(signing, out)?))
+            }
             Work::Mac(mac) => {
                 mac.update(message)?;
-                mac.finish()
+                mac.finish().map(|code| out.copy_from_slice(&code))
             }
+        };
+        if signed.is_err() {
+            out.fill(0);
         }
+        signed
     }
 
     /// Forgets an unfinished message.
