@@ -27,7 +27,7 @@ interop: build ## the newest clients, in a Debian root file system of their own 
 	@tests/interop/run.sh
 
 bench: build ## operations per second beside the raw engine, and the modules installed here (BENCH="options")
-	@cargo run --quiet --release -p trellis-benches -- $(BENCH)
+	@scripts/bench.sh $(BENCH)
 
 bench-interop: build ## the same beside Kryoptic and the newest SoftHSM, in the root file system of interop (BENCH="options")
 	@cargo build --quiet --release -p trellis-benches
