@@ -1,12 +1,7 @@
-//! Many imports in one call: T_CreateObjects of the vendor interface, which `cryptoki` does not make. The only file of the
-//! benchmark with unsafe code.
+//! Many imports in one call: T_CreateObjects of the vendor interface, which `cryptoki` does not make.
 #![expect(unsafe_code, reason = "a C function of the module is called through its pointer")]
 
-use std::{
-    path::Path,
-    ptr,
-    time::{Duration, Instant},
-};
+use std::{path::Path, ptr};
 
 use cryptoki::{
     object::{Attribute, KeyType, MlDsaParameterSetType, ObjectClass},
@@ -14,7 +9,7 @@ use cryptoki::{
 };
 use cryptoki_sys::*;
 
-use crate::measure::Result;
+use crate::measure::{Result, Span};
 
 /// T_FUNCTION_LIST 1.2, of which only the last function is called.
 #[repr(C)]
@@ -34,7 +29,7 @@ struct Functions {
 
 /// How long one call takes that imports a key pair for each seed: ML-DSA-65, or else Ed25519. `module` is this
 /// project's, in which the session is the user's; the objects stay on the token.
-pub(crate) fn import(module: &Path, session: &Session, ml_dsa: bool, seeds: &[[u8; 32]]) -> Result<Duration> {
+pub(crate) fn import(module: &Path, session: &Session, ml_dsa: bool, seeds: &[[u8; 32]]) -> Result<Span> {
     let templates: Vec<_> = seeds.iter().flat_map(|seed| pair(ml_dsa, seed)).collect();
     let structs = |template: &Vec<Attribute>| template.iter().map(Into::into).collect();
     let mut attributes: Vec<Vec<CK_ATTRIBUTE>> = templates.iter().map(structs).collect();
@@ -56,12 +51,12 @@ pub(crate) fn import(module: &Path, session: &Session, ml_dsa: bool, seeds: &[[u
     // SAFETY: name and version fix the list's layout; it lives as long as the library.
     let functions = unsafe { (*interface).pFunctionList.cast::<Functions>().read_unaligned() };
     let create = functions.create_objects.ok_or("the module has no T_CreateObjects")?;
-    let start = Instant::now();
+    let start = Span::start();
     // SAFETY: each array has `number` elements, and each template as many attributes as its count says.
     let code = unsafe {
         create(session.handle(), pointers.as_mut_ptr(), counts.as_mut_ptr(), number, handles.as_mut_ptr())
     };
-    let took = start.elapsed();
+    let took = Span::since(start);
     if code == CKR_OK { Ok(took) } else { Err(format!("T_CreateObjects: {code:#x}").into()) }
 }
 

@@ -154,6 +154,12 @@ impl Timing {
         Self { cpu: Some(quartile(cpu, 2)), ..Self::of_values(wall) }
     }
 
+    /// Of what was done once.
+    pub(crate) fn of_one(span: Span) -> Self {
+        let nanos = |time: Duration| time.as_secs_f64() * 1e9;
+        Self { cpu: Some(nanos(span.cpu)), ..Self::of_values(vec![nanos(span.wall)]) }
+    }
+
     /// Of values that are no times.
     pub(crate) fn of_values(values: Vec<f64>) -> Self {
         let turns = values.len();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bound::Bound,
     contender::{Contender, Kind},
-    measure::{Operation, Result, Timing, Turns},
+    measure::{Operation, Result, Span, Timing, Turns},
 };
 
 /// The bare algorithm's name in a row.
@@ -176,9 +176,14 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// What needs no turns: bytes, or instructions, or the time of what is done once.
+    /// What needs no turns: bytes, or instructions.
     pub(crate) fn add_values(&mut self, column: Column, values: Vec<f64>) {
         self.values.push((column, Timing::of_values(values)));
+    }
+
+    /// What was done once, and took so long.
+    pub(crate) fn add_once(&mut self, column: Column, span: Span) {
+        self.values.push((column, Timing::of_one(span)));
     }
 
     fn run(mut self, turns: Turns) -> Result<Vec<(Column, Timing)>> {

@@ -50,6 +50,15 @@ pub enum StoreError {
     Backup(String),
 }
 
+/// The remedy for most of what is damaged.
+pub const RESTORE: &str = "restore a backup";
+
+/// A token key on record that is not in the form of this kind of store.
+pub(crate) fn malformed_token_key() -> StoreError {
+    let what = "a wrapped token key is malformed, or of another kind of store";
+    StoreError::Damaged(format!("{what}; set the slot's `backend` back if it was changed"))
+}
+
 impl From<algorithms::Error> for StoreError {
     fn from(error: algorithms::Error) -> Self {
         Self::Algorithm(error)

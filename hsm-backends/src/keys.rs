@@ -140,6 +140,9 @@ pub trait DeviceKey {
 
     /// Destroys the key in the device; nothing where it is gone already.
     fn destroy(&self) -> Result<(), StoreError>;
+
+    /// Lets the value go without the key: whoever sweeps next finds out whether a record names it.
+    fn leave_to_sweep(&self) {}
 }
 
 /// Whether an object of these attributes needs a key that may leave its device, or that whoever is not logged in may

@@ -175,8 +175,10 @@ pub(crate) fn explain(error: &StoreError, place: Option<Place<'_>>) -> Told {
             "use the module of that version".into(),
         ),
         StoreError::Damaged(what) => {
-            let (what, _) = split(what);
-            told(format!("the store is damaged: {what}"), restore())
+            let (what, remedy) = split(what);
+            let remedy = remedy.filter(|remedy| *remedy != hsm_backends::RESTORE);
+            let remedy = remedy.map_or_else(restore, |first| format!("{first}; otherwise {}", restore()));
+            told(format!("the store is damaged: {what}"), remedy)
         }
         StoreError::Permissions(what) => {
             let (what, remedy) = split(what);

@@ -65,9 +65,9 @@ impl Sessions {
         let session = self.map(handle).write().remove(&handle).ok_or(Error::SessionHandleInvalid)?;
         let slot = &session.slot;
         slot.objects.remove_session_objects(of_session(handle));
-        let vault = if self.all_of(slot.id).is_empty() { slot.login.replace(None) } else { None };
+        let left = if self.all_of(slot.id).is_empty() { slot.leave() } else { None };
         drop(change);
-        slot.close(vault);
+        slot.close(left);
         Ok(())
     }
 
@@ -78,9 +78,9 @@ impl Sessions {
             map.0.write().retain(|_, session| session.slot.id != slot.id);
         }
         slot.objects.remove_session_objects(|_| true);
-        let vault = slot.login.replace(None);
+        let left = slot.leave();
         drop(change);
-        slot.close(vault);
+        slot.close(left);
     }
 
     /// The sessions of one slot.

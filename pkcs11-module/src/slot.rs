@@ -1,13 +1,17 @@
 //! A slot: a key store, who is logged in to it in this process, and the handles of its objects.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use cryptoki_sys::CKA_PRIVATE;
-use hsm_backends::{Attributes, KeyStore, Objects, Role, Turn, Turns, Vault};
+use hsm_backends::{Attributes, KeyStore, Objects, RecordId, Role, Turn, Turns, Vault};
 
 use crate::{
     error::{Error, Result},
-    handle::SlotId,
+    handle::{ObjectHandle, SlotId},
     log,
     object::ObjectTable,
     pin_source::PinSource,
@@ -96,17 +100,30 @@ impl Slot {
     /// for good (PKCS#11 v3.2, C_Logout). Where the store cannot say which objects are public, all handles go. The store's
     /// device is asked, so this is called without a lock.
     pub(crate) fn log_out(&self) {
-        let vault = self.login.replace(None);
-        self.close(vault);
+        self.close(self.leave());
     }
 
-    /// The second half of [`Slot::log_out`]: nobody is logged in any more, and `vault` is what was open.
-    pub(crate) fn close(&self, vault: Option<Held<Arc<dyn Vault>>>) {
-        let Some(vault) = vault else { return };
-        drop(vault);
+    /// The first half of [`Slot::log_out`], which waits for nothing: nobody is logged in any more. Whoever logs in from now
+    /// on gets handles of his own.
+    pub(crate) fn leave(&self) -> Option<Left> {
+        let (vault, handles) = self.objects.set_handles_aside(|| self.login.replace(None))?;
         self.objects.remove_session_objects(|object| object.attributes.read().flag(CKA_PRIVATE));
+        Some(Left { vault, handles })
+    }
+
+    /// The second half.
+    pub(crate) fn close(&self, left: Option<Left>) {
+        let Some(Left { vault, handles }) = left else { return };
+        drop(vault);
         let public: HashSet<_> =
             self.store.public().find(&Attributes::new()).unwrap_or_default().into_iter().collect();
-        self.objects.remove_token_objects(|id| !public.contains(&id));
+        self.objects.keep_handles(handles, |id| public.contains(&id));
     }
+}
+
+/// What a login has left behind.
+#[derive(Debug)]
+pub(crate) struct Left {
+    vault: Held<Arc<dyn Vault>>,
+    handles: HashMap<RecordId, ObjectHandle>,
 }

@@ -8,7 +8,7 @@ use crate::{
     bound::Bound,
     contender::{Contender, Kind},
     measure::{Done, Operation, Result},
-    row::{Column, Plan, Unit},
+    row::{Column, Plan},
     sqlite::{self, SQLITE},
 };
 
@@ -137,12 +137,11 @@ pub(super) fn imports() -> Vec<Plan> {
                 for contender in contenders.iter().filter(|contender| contender.kind == Kind::Trellis) {
                     let seeds: Vec<_> = (0..IMPORTS).map(|index| seed(index, ml_dsa)).collect();
                     let took = batch::import(&contender.path, &contender.session, ml_dsa, &seeds)?;
-                    row.add_values(Column::ours(""), vec![took.as_secs_f64() * 1e9]);
+                    row.add_once(Column::ours(""), took);
                 }
                 Ok(())
             },
         )
-        .of(Unit::Time)
         .promising([Bound::Micros(2e6)])
     };
     vec![row("Ed25519", false), row("ML-DSA-65", true)]

@@ -66,6 +66,7 @@ impl MoveArgs {
         to.login(target.source(None)?.as_ref())?;
 
         let entry = self.entry(&from, &name)?;
+        refuse_namesake(&entry, &to)?;
         let mut items = transfer(&entry, &mut from, &mut to)?;
         if let Some(error) = items.iter_mut().find_map(|item| item.error.take()) {
             return Err(error.while_doing("the key stays where it is"));
@@ -159,6 +160,29 @@ fn delete(entry: &Entry, from: &OpenToken) -> Result<()> {
     for object in objects {
         let doing = format!("the copy is good; deleting the {} object", class_name(object.class));
         from.session().destroy_object(object.handle).while_doing(&doing)?;
+    }
+    Ok(())
+}
+
+/// Another key of the label in the target would make both ambiguous. What an earlier run has brought there has the same id.
+fn refuse_namesake(entry: &Entry, to: &OpenToken) -> Result<()> {
+    for object in &entry.objects {
+        if object.class == ObjectClass::CERTIFICATE || object.label().is_empty() {
+            continue;
+        }
+        for class in [ObjectClass::PRIVATE_KEY, ObjectClass::SECRET_KEY, ObjectClass::PUBLIC_KEY] {
+            let named = [Attribute::Class(class), Attribute::Label(object.label().into_bytes())];
+            for handle in to.session().find_objects(&named)? {
+                if Object::read(to.session(), handle, class)?.id() != object.id() {
+                    return Err(Error::conflict(format!(
+                        "token `{}` has a {} of the same label already",
+                        clean(to.token.info.label()),
+                        class_name(class)
+                    ))
+                    .remedy("`trellis key delete` removes the old one; the key stays where it is"));
+                }
+            }
+        }
     }
     Ok(())
 }

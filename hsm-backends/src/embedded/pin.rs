@@ -3,6 +3,7 @@
 use crate::{
     Pin, Role, StoreError,
     encoding::Input,
+    error::malformed_token_key,
     sealed::{Cost, Judged, Keeper, Kept, TokenKey, open, role_number, seal},
 };
 
@@ -44,7 +45,7 @@ impl Keeper for PinKeeper {
 }
 
 fn parse(wrapped: &[u8]) -> Result<(Cost, [u8; SALT_LEN]), StoreError> {
-    let damaged = || StoreError::Damaged("a wrapped token key is malformed; restore a backup".into());
+    let damaged = malformed_token_key;
     let mut input = Input(wrapped);
     let mut parse = || -> Option<_> {
         if input.byte().ok()? != WRAP_VERSION {

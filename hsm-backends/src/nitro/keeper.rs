@@ -19,6 +19,7 @@ use super::{
 use crate::{
     Pin, PrivateKey, Record, Role, StoreError,
     encoding::Input,
+    error::malformed_token_key,
     sealed::{AtDevice, Cost, Judged, Keeper, Kept, Settled, TokenKey},
 };
 
@@ -140,5 +141,5 @@ fn parse(kept: &[u8]) -> Result<Parsed, StoreError> {
         input.end().ok()?;
         Some(Parsed { cost, salt, kms_key, wrapped_key, sealed_token })
     };
-    parse().ok_or_else(|| StoreError::Damaged("a sealed token key is malformed; restore a backup".into()))
+    parse().ok_or_else(malformed_token_key)
 }

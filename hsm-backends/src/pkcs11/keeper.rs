@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Pin, PinState, PrivateKey, Record, RecordId, Role, StoreError,
     encoding::Input,
+    error::malformed_token_key,
     sealed::{AtDevice, Cost, Judged, Keeper, Kept, Settled, TokenKey, derive, open, seal},
 };
 
@@ -196,7 +197,7 @@ impl Keeper for HsmKeeper {
         match role {
             Role::User => parse(kept).map(drop),
             Role::SecurityOfficer if kept.is_empty() => Ok(()),
-            Role::SecurityOfficer => Err(malformed()),
+            Role::SecurityOfficer => Err(malformed_token_key()),
         }
     }
 
@@ -240,10 +241,6 @@ pub(super) fn without_verifier(kept: &[u8]) -> Vec<u8> {
     Wrapped::read(&mut Input(kept)).map(Wrapped::to_bytes).unwrap_or_default()
 }
 
-fn malformed() -> StoreError {
-    StoreError::Damaged("a wrapped token key is malformed; restore a backup".into())
-}
-
 /// `None` where there was no login yet.
 fn parse(kept: &[u8]) -> Result<Option<Parsed<'_>>, StoreError> {
     if kept.is_empty() {
@@ -262,7 +259,7 @@ fn parse(kept: &[u8]) -> Result<Option<Parsed<'_>>, StoreError> {
         let verifier = Verifier { head, cost, salt, sealed };
         (sealed.len() == NONCE_LEN + 32 + 16).then_some(Parsed { wrapped, verifier: Some(verifier) })
     };
-    parse().map(Some).ok_or_else(malformed)
+    parse().map(Some).ok_or_else(malformed_token_key)
 }
 
 /// A CK_ULONG as it lies in memory.

@@ -338,7 +338,10 @@ pub(super) fn commit(
         let Some(key) = key.device_key() else { continue };
         if let Err(error) = key.keep(&label, &id) {
             // A key that the HSM does not keep has no object either.
-            sealed.commit(created.into_iter().map(|id| Change::Destroy { id }).collect())?;
+            let undone = sealed.commit(created.into_iter().map(|id| Change::Destroy { id }).collect());
+            if undone.is_err() {
+                key.leave_to_sweep();
+            }
             return Err(error);
         }
     }

@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{fault::io_error, files::Files};
+use super::{
+    fault::io_error,
+    files::{Files, keep_owner},
+};
 use crate::StoreError;
 
 /// How long the file may be trusted before somebody looks whether it still has its name: a directory that was
@@ -113,18 +116,6 @@ impl Counter {
         }
         Ok(())
     }
-}
-
-/// A file that root has made belongs to the store's owner, as SQLite does with its own.
-fn keep_owner(file: &File, files: &Files) -> std::io::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let (found, owner) = (file.metadata()?, std::fs::metadata(files.directory())?);
-    if (found.uid(), found.gid()) == (owner.uid(), owner.gid()) {
-        return Ok(());
-    }
-    std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 fn read(file: &File) -> Option<i64> {

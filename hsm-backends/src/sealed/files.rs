@@ -276,6 +276,18 @@ pub(super) fn new_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
+/// A file that root has made belongs to the store's owner, as SQLite does with its own.
+pub(super) fn keep_owner(file: &File, files: &Files) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (found, owner) = (file.metadata()?, fs::metadata(files.directory())?);
+    if (found.uid(), found.gid()) == (owner.uid(), owner.gid()) {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))
+}
+
 pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path)
         .and_then(|directory| directory.sync_all())

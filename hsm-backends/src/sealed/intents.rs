@@ -166,7 +166,8 @@ pub(super) fn sweep(pool: &Arc<Pool>, room: &Room, keeper: &impl Keeper, now: i6
             Ok(Settled::ForNow) if now - since < LATE => intent.put_off(since, now),
             Ok(_) => intent.done(),
             Err(away @ (StoreError::Absent(_) | StoreError::Removed(_))) => return Err(away),
-            Err(_) => {}
+            // It may be refused for ever, so not each login asks again.
+            Err(_) => intent.put_off(since, now),
         }
     }
     Ok(())

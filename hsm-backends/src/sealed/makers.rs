@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     fault::io_error,
-    files::{Files, new_private},
+    files::{Files, keep_owner, new_private},
     token::Name,
 };
 use crate::{RecordId, StoreError};
@@ -57,7 +57,7 @@ impl Maker {
         Ok(state.live.insert(intent).then_some(name))
     }
 
-    /// It is not any more.
+    /// An intent is not followed any more. With the last one the mark goes.
     pub(super) fn leave(&self, intent: RecordId) {
         let mut state = self.state();
         state.live.remove(&intent);
@@ -94,6 +94,7 @@ fn make(files: &Files) -> Result<Mark, StoreError> {
         let path = files.mark(name);
         let failed = |error: &std::io::Error| io_error("create", &path, error);
         let file = new_private(&path).map_err(|error| failed(&error))?;
+        keep_owner(&file, files).map_err(|error| failed(&error))?;
         let locked = file.try_lock().is_ok();
         let mark = Mark { name, path: path.clone(), file };
         let made = mark.file.metadata().map_err(|error| failed(&error))?;
@@ -112,6 +113,8 @@ fn is_dead(files: &Files, path: &std::path::Path) -> Result<bool, StoreError> {
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        // Another user's: whoever may look at it finds out.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(false),
         Err(error) => return Err(io_error("look at", path, &error)),
     };
     match file.try_lock() {

@@ -5,6 +5,7 @@ use algorithms::{SecretBytes, digest::Hash, mac::Hmac};
 use super::protocol::{Reader, Writer};
 use crate::{
     Pin, Role, StoreError,
+    error::malformed_token_key,
     sealed::{Cost, TokenKey, derive, role_number},
 };
 
@@ -121,7 +122,6 @@ impl Row {
                 tag: *tag,
             })
         };
-        decode()
-            .ok_or_else(|| StoreError::Damaged("a wrapped token key is malformed; restore a backup".into()))
+        decode().ok_or_else(malformed_token_key)
     }
 }

@@ -23,7 +23,7 @@ impl Module {
             false => Pin::chosen(so_pin)?,
         };
         admin(slot)?.init_token(&pin, label)?;
-        slot.objects.remove_token_objects(|_| true);
+        slot.objects.forget_token_objects();
         tell_unfinished(slot);
         log::info(format_args!("slot {}: token initialised with label {label:?}", slot.id.0));
         Ok(())
@@ -73,7 +73,7 @@ impl Module {
         let _alone = slot.pin_work()?;
         self.no_sessions(slot)?;
         admin(slot)?.restore(path, &Pin::presented(passphrase), replace)?;
-        slot.objects.remove_token_objects(|_| true);
+        slot.objects.forget_token_objects();
         log::info(format_args!("slot {}: token restored from {}", slot.id.0, path.display()));
         Ok(())
     }

@@ -91,7 +91,9 @@ impl ObjectTable {
     pub fn remove(&self, handle: ObjectHandle) -> bool {
         let mut maps = self.maps.write();
         if let Some(id) = maps.tokens.remove(&handle) {
-            maps.records.remove(&id);
+            if maps.records.get(&id) == Some(&handle) {
+                maps.records.remove(&id);
+            }
             return true;
         }
         maps.sessions.remove(&handle).is_some()
@@ -102,12 +104,39 @@ impl ObjectTable {
         self.maps.write().sessions.retain(|_, object| !gone(object));
     }
 
-    /// Forgets the handles of token objects for which `gone` says so. After a logout the handles of private objects
-    /// are invalid for good (PKCS#11 v3.2, C_Logout).
-    pub fn remove_token_objects(&self, gone: impl Fn(RecordId) -> bool) {
+    /// Forgets the handles of all token objects: the token is another now.
+    pub(crate) fn forget_token_objects(&self) {
         let mut maps = self.maps.write();
-        maps.records.retain(|id, _| !gone(*id));
-        maps.tokens.retain(|_, id| !gone(*id));
+        maps.records.clear();
+        maps.tokens.clear();
+    }
+
+    /// Logs out by `log_out` and sets the handles of token objects aside, if it says that somebody was logged in. They still
+    /// name their records, but whoever finds one of these from now on gets another handle.
+    pub(crate) fn set_handles_aside<T>(
+        &self,
+        log_out: impl FnOnce() -> Option<T>,
+    ) -> Option<(T, HashMap<RecordId, ObjectHandle>)> {
+        let mut maps = self.maps.write();
+        let done = log_out()?;
+        Some((done, std::mem::take(&mut maps.records)))
+    }
+
+    /// Of handles that were set aside, forgets those of records for which `stays` does not say so: after a logout the handles
+    /// of private objects are invalid for good (PKCS#11 v3.2, C_Logout).
+    pub(crate) fn keep_handles(
+        &self,
+        handles: HashMap<RecordId, ObjectHandle>,
+        stays: impl Fn(RecordId) -> bool,
+    ) {
+        let mut maps = self.maps.write();
+        for (id, handle) in handles {
+            if stays(id) {
+                maps.records.entry(id).or_insert(handle);
+            } else {
+                maps.tokens.remove(&handle);
+            }
+        }
     }
 
     /// The opened public key of a record at its version; `open` opens it if it is not here.

@@ -375,18 +375,17 @@ impl DeviceKey for NativeKey {
     fn keep(&self, label: &[u8], id: &[u8]) -> Result<(), StoreError> {
         let id = if id.is_empty() { &self.locator[1..SPKI] } else { id };
         let (old_label, old_id) = self.names();
-        if (old_label.as_slice(), old_id.as_slice()) == (label, id) {
-            return Ok(());
+        if (old_label.as_slice(), old_id.as_slice()) != (label, id) {
+            let names: Template = vec![(ck::CKA_LABEL, label.to_vec()), (ck::CKA_ID, id.to_vec())];
+            self.with_handle(|session, handle| {
+                session.raw.set_values(session.handle, handle, &names)?;
+                for half in self.public_halves(session, (&old_label, &old_id))? {
+                    session.raw.set_values(session.handle, half, &names)?;
+                }
+                Ok(())
+            })
+            .map_err(|failure| self.failed(failure, "C_SetAttributeValue"))?;
         }
-        let names: Template = vec![(ck::CKA_LABEL, label.to_vec()), (ck::CKA_ID, id.to_vec())];
-        self.with_handle(|session, handle| {
-            session.raw.set_values(session.handle, handle, &names)?;
-            for half in self.public_halves(session, (&old_label, &old_id))? {
-                session.raw.set_values(session.handle, half, &names)?;
-            }
-            Ok(())
-        })
-        .map_err(|failure| self.failed(failure, "C_SetAttributeValue"))?;
         let mut state = self.state();
         (state.label, state.id, state.unfinished) = (label.to_vec(), id.to_vec(), false);
         let intent = state.intent.take();
@@ -404,14 +403,21 @@ impl DeviceKey for NativeKey {
             session.raw.destroy(session.handle, handle)
         });
         self.state().unfinished = false;
-        match gone {
-            Ok(()) | Err(Failure::Said(Rv(ck::CKR_KEY_HANDLE_INVALID | ck::CKR_OBJECT_HANDLE_INVALID))) => {
-                let intent = self.state().intent.take();
-                intent.into_iter().for_each(Intent::done);
-                Ok(())
+        let gone = match gone {
+            // A search shows no private key to whoever is not logged in: then it may still be there.
+            Err(Failure::Said(Rv(ck::CKR_KEY_HANDLE_INVALID | ck::CKR_OBJECT_HANDLE_INVALID))) => {
+                self.device.call(|session| session.is_users())
             }
-            Err(failure) => Err(failure.of(&self.device, "C_DestroyObject")),
-        }
+            gone => gone,
+        };
+        gone.map_err(|failure| failure.of(&self.device, "C_DestroyObject"))?;
+        let intent = self.state().intent.take();
+        intent.into_iter().for_each(Intent::done);
+        Ok(())
+    }
+
+    fn leave_to_sweep(&self) {
+        self.state().unfinished = false;
     }
 }
 
