@@ -64,7 +64,7 @@ make_token() {
             exit "$rc"
             ;;
     esac
-    echo "its PIN is in $pin, the PIN that resets it in $so_pin; only you can read them"
+    echo "its PIN is in $pin, the PIN that resets it in $so_pin, in clear: no other user can read them, a thief of the disk can"
 }
 
 has_free_slot() {

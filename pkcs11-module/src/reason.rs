@@ -274,4 +274,12 @@ mod tests {
         let told = explain(&error, None);
         assert_eq!((&*told.message, &*told.remedy), ("/a; b may be used by others", "chmod 700 /a"));
     }
+
+    #[test]
+    fn what_is_damaged_is_restored_unless_there_is_something_simpler() {
+        let remedy = |what: &str| explain(&StoreError::Damaged(what.into()), None).remedy;
+        assert_eq!(remedy("a row is torn; restore a backup"), "restore a backup: trellis token restore");
+        let another = remedy("a key of another kind; set the slot's `backend` back");
+        assert!(another.starts_with("set the slot's `backend` back; otherwise restore"), "{another}");
+    }
 }

@@ -91,10 +91,22 @@ fn a_moved_key_signs_where_it_is_now_and_is_nowhere_else() {
     assert_eq!(results(&moved(&bench, "aes", "a", "b", &[])), ["secret moved encryption"]);
     assert_eq!(show(&bench, "aes", "b")["id"], aes["id"]);
     assert!(keys(&bench, "a").is_empty());
-    let again = generate(&bench, "aes-128", "aes", &["--id", "0102"]);
+    let again = generate(&bench, "aes-128", "other", &["--id", "0102"]);
     let text = ["key", "move", "0102", "--token", "a", "--to", "b"];
     let text = bench.ok(&[&text[..], &WITH_PIN, &WITH_TO_PIN].concat()).text();
     assert!(text.contains("aes-128") && text.contains("the source is deleted"), "{again}\n{text}");
+}
+
+#[test]
+fn a_label_that_the_target_has_is_refused_and_the_key_stays() {
+    let bench = two_tokens();
+    generate(&bench, "ecdsa-p256", "k", &[]);
+    moved(&bench, "k", "a", "b", &["--copy"]);
+    // What an earlier run has brought there is no other key.
+    moved(&bench, "k", "a", "b", &[]);
+    generate(&bench, "ecdsa-p256", "k", &[]);
+    try_move(&bench, "k", "a", "b", &[]).expect(6).says("of the same label already");
+    assert_eq!((keys(&bench, "a").len(), keys(&bench, "b").len()), (1, 1));
 }
 
 #[test]

@@ -169,3 +169,29 @@ impl ObjectTable {
 pub fn of_session(handle: SessionHandle) -> impl Fn(&SessionObject) -> bool {
     move |object| object.session == handle
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_login_keeps_its_handles_while_those_of_the_last_one_go() {
+        let table = ObjectTable::default();
+        let [private, public, other] = [1, 2, 3].map(|byte| RecordId([byte; 16]));
+        let names = |handle, id| matches!(table.entry(handle), Some(Entry::Token(found)) if found == id);
+        let old = [private, public, other].map(|id| table.token_object(id));
+        assert!(table.set_handles_aside(|| None::<()>).is_none(), "nobody was logged in");
+        assert_eq!(table.token_object(private), old[0]);
+        let (_, aside) = table.set_handles_aside(|| Some(())).unwrap();
+        assert!(names(old[1], public), "a public object is used all the time");
+        // Another thread logs in before the store has said which objects are public.
+        let new = [private, public].map(|id| table.token_object(id));
+        table.keep_handles(aside, |id| id == public);
+        assert!(table.entry(old[0]).is_none() && table.entry(old[2]).is_none());
+        assert!(names(old[1], public) && names(new[0], private) && names(new[1], public));
+        assert_eq!((table.token_object(private), table.token_object(public)), (new[0], new[1]));
+        // One of two handles goes, and the other stays the record's.
+        assert!(table.remove(old[1]) && !table.remove(old[1]));
+        assert_eq!(table.token_object(public), new[1]);
+    }
+}
