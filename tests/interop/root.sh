@@ -10,8 +10,8 @@ suite=forky
 packages=(
     openssl pkcs11-provider opensc nginx-light openssh-server openssh-client libnss3-tools p11-kit gnutls-bin
     default-jre-headless python3-cryptography curl iproute2 procps
-    # The other stores' devices, and what Kryoptic is built with.
-    softhsm2 swtpm libtss2-dev gcc libc6-dev libssl-dev libsqlite3-dev libclang-dev pkgconf
+    # The other stores' devices, what Kryoptic is built with, and what counts instructions for the benchmark.
+    softhsm2 swtpm libtss2-dev gcc libc6-dev libssl-dev libsqlite3-dev libclang-dev pkgconf valgrind
 )
 cache=$TRELLIS_CACHE/$suite
 # A root made from another list of packages is made anew.
