@@ -88,7 +88,7 @@ pub(super) fn check(sql: &Connection, files: &Files) -> Result<(), Fault> {
     check_file(sql, files.database())
 }
 
-/// The same of any file.
+/// [`check`] of a file by its path: a backup, too.
 pub(super) fn check_file(sql: &Connection, path: &Path) -> Result<(), Fault> {
     let file = path.display();
     // One snapshot: the first intent changes both format and tables.

@@ -65,7 +65,7 @@ fn a_newer_format() {
     let passphrase = Pin::presented(b"passphrase");
     let backup = base.path().join("backup");
     store(&directory).admin().unwrap().backup(&backup, &passphrase).unwrap();
-    sql(&directory).pragma_update(None, "user_version", 2).unwrap();
+    sql(&directory).pragma_update(None, "user_version", 3).unwrap();
     let newer = |error: &StoreError| *error == StoreError::NewerFormat;
     // While that is still in the log, and when it is not.
     refuses(&directory, "in the log", newer);
