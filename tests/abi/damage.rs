@@ -81,8 +81,7 @@ isolated! {
         let path = place.token().join("token.db");
         let mut bytes = fs::read(&path).unwrap();
         // SQLite's user_version.
-        assert_eq!(bytes[60..64], 1_u32.to_be_bytes());
-        bytes[60..64].copy_from_slice(&2_u32.to_be_bytes());
+        bytes[60..64].copy_from_slice(&3_u32.to_be_bytes());
         fs::write(&path, bytes).unwrap();
         refuses(place, &p11, CKR_TOKEN_NOT_RECOGNIZED, "newer version");
     }
