@@ -355,7 +355,8 @@ pub(crate) fn are_halves(private: &Object, public: &Object) -> bool {
 fn refuse_fixed(key: &Object, travel: &Travel) -> Result<()> {
     if key.flag(AttributeType::Extractable) == Some(false) {
         return Err(Error::unsupported("CKA_EXTRACTABLE is false: the key cannot leave its token").remedy(
-            "make a new key in the target, or import the file that it came from there; keys that are to move are made with --extractable",
+            "make a new key in the target, or import the file that it came from there (a key that is to move is made with --extractable); \
+             SoftHSM's can stay where it is: `trellis migrate softhsm --adopt`",
         ));
     }
     let sensitive = key.flag(AttributeType::Sensitive) != Some(false);
