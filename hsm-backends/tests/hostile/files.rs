@@ -7,7 +7,8 @@ use hsm_backends::{Attributes, KeyStore, Pin, PinState, Role, StoreError};
 use super::{SO, USER, checkpoint, create, mode, refuses, snapshot, sql, store, token, user};
 
 fn damaged(error: &StoreError) -> bool {
-    matches!(error, StoreError::Damaged(what) if what.contains("token.db") || what.contains("restore"))
+    let remedies = ["token.db", "restore", "set the slot's `backend` back"];
+    matches!(error, StoreError::Damaged(what) if remedies.iter().any(|remedy| what.contains(remedy)))
 }
 
 fn exposed(error: &StoreError) -> bool {
