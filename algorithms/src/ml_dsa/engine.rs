@@ -15,13 +15,14 @@ pub trait Engine {
 
     /// Takes a 32-byte seed.
     fn prepare(set: ParameterSet, seed: &SecretBytes) -> Result<Self::PreparedKey, Error>;
-    /// Signs; [`Error::ParameterInvalid`] where the engine cannot hedge, or cannot but.
+    /// Signs, into a buffer as long as a signature; [`Error::ParameterInvalid`] where the engine cannot hedge, or cannot but.
     fn sign_mu(
         set: ParameterSet,
         key: &Self::PreparedKey,
         mu: &[u8; 64],
         hedging: Hedging,
-    ) -> Result<Vec<u8>, Error>;
+        out: &mut [u8],
+    ) -> Result<(), Error>;
     /// Takes an encoded public key of the right length.
     fn prepare_public(set: ParameterSet, encoded: &[u8]) -> Result<Self::PreparedPublic, Error>;
     /// Verifies a signature of the right length.
@@ -46,13 +47,17 @@ impl Engine for AwsLc {
     }
 
     /// Hedged only.
-    fn sign_mu(set: ParameterSet, key: &AwsLcKey, mu: &[u8; 64], hedging: Hedging) -> Result<Vec<u8>, Error> {
+    fn sign_mu(
+        _set: ParameterSet,
+        key: &AwsLcKey,
+        mu: &[u8; 64],
+        hedging: Hedging,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
         if hedging != Hedging::Hedged {
             return Err(Error::ParameterInvalid);
         }
-        let mut out = vec![0; set.signature_len()];
-        key.sign_mu(mu, &mut out)?;
-        Ok(out)
+        key.0.sign_mu(mu, out)
     }
 
     fn prepare_public(set: ParameterSet, encoded: &[u8]) -> Result<AwsLcKey, Error> {
@@ -69,11 +74,6 @@ impl Engine for AwsLc {
 pub struct AwsLcKey(Pkey);
 
 impl AwsLcKey {
-    /// Signs, hedged, into a buffer as long as a signature.
-    pub(super) fn sign_mu(&self, mu: &[u8; 64], out: &mut [u8]) -> Result<(), Error> {
-        self.0.sign_mu(mu, out)
-    }
-
     /// Takes an expanded key; [`Error::KeyInvalid`] unless every part agrees with the others.
     pub(super) fn from_expanded(set: ParameterSet, expanded: &SecretBytes) -> Result<Self, Error> {
         Pkey::ml_dsa_private(set, expanded.expose()).map(Self)

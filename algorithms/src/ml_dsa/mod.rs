@@ -176,7 +176,7 @@ impl Input<'_> {
 /// A private key, expanded and ready to sign.
 #[derive(Debug)]
 pub struct PrivateKey {
-    prepared: AwsLcKey,
+    prepared: <AwsLc as Engine>::PreparedKey,
     seed: Option<SecretBytes>,
     public: PublicKey,
     deterministic: Deterministic,
@@ -249,7 +249,7 @@ impl PrivateKey {
         }
         let mu = input.mu(self.public.tr())?;
         let signature = match (hedging, input) {
-            (Hedging::Hedged, _) => return self.prepared.sign_mu(&mu, out),
+            (Hedging::Hedged, _) => return AwsLc::sign_mu(set, &self.prepared, &mu, hedging, out),
             (Hedging::Deterministic, Input::Mu(mu)) => {
                 self.deterministic.sign_mu(set, self.seed().ok_or(Error::ParameterInvalid)?, mu)?
             }
@@ -273,7 +273,7 @@ pub struct PublicKey {
     /// Computed at the first use: a key that is only stored needs none.
     tr: OnceLock<[u8; 64]>,
     /// Made at the first use: the public half of a private key seldom verifies.
-    prepared: Arc<OnceLock<AwsLcKey>>,
+    prepared: Arc<OnceLock<<AwsLc as Engine>::PreparedPublic>>,
 }
 
 impl PublicKey {

@@ -66,7 +66,8 @@ impl Engine for Deterministic {
         key: &SecretBytes,
         mu: &[u8; 64],
         hedging: Hedging,
-    ) -> Result<Vec<u8>, Error> {
+        out: &mut [u8],
+    ) -> Result<(), Error> {
         if hedging != Hedging::Deterministic {
             return Err(Error::ParameterInvalid);
         }
@@ -75,14 +76,16 @@ impl Engine for Deterministic {
             ParameterSet::MlDsa65 => c::sign_65,
             ParameterSet::MlDsa87 => c::sign_87,
         };
-        let mut signature = vec![0; set.signature_len()];
-        let mut len = signature.len();
+        if out.len() != set.signature_len() {
+            return Err(Error::SignatureLength);
+        }
+        let mut len = out.len();
         // SAFETY: the key is as long as this set's are, and so is the signature; mu has 64 bytes, rnd 32, and before mu
         // comes nothing.
         let done = unsafe {
             sign(
                 key.expose().as_ptr(),
-                signature.as_mut_ptr(),
+                out.as_mut_ptr(),
                 &raw mut len,
                 mu.as_ptr(),
                 mu.len(),
@@ -91,7 +94,7 @@ impl Engine for Deterministic {
                 [0; 32].as_ptr(),
             )
         };
-        if done == 1 { Ok(signature) } else { Err(Error::EngineFailed) }
+        if done == 1 { Ok(()) } else { Err(Error::EngineFailed) }
     }
 
     fn prepare_public(set: ParameterSet, encoded: &[u8]) -> Result<Self::PreparedPublic, Error> {

@@ -85,8 +85,10 @@ impl<E: Engine> Over<E> {
 impl<E: Engine> Pair for Over<E> {
     fn sign(&self, message: &[u8]) -> Vec<u8> {
         let mu = self.mu(message);
-        let sign = |hedging| E::sign_mu(self.set, &self.private, &mu, hedging);
-        sign(Hedging::Deterministic).or_else(|_| sign(Hedging::Hedged)).expect("a signature")
+        let mut signature = vec![0; self.set.signature_len()];
+        let mut sign = |hedging| E::sign_mu(self.set, &self.private, &mu, hedging, &mut signature);
+        sign(Hedging::Deterministic).or_else(|_| sign(Hedging::Hedged)).expect("a signature");
+        signature
     }
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {

@@ -63,12 +63,14 @@ impl<const LEVEL: usize, const KEEP_MATRIX: bool> Engine for Own<LEVEL, KEEP_MAT
         key: &Self::PreparedKey,
         mu: &[u8; 64],
         hedging: Hedging,
-    ) -> Result<Vec<u8>, Error> {
+        out: &mut [u8],
+    ) -> Result<(), Error> {
         let mut rnd = [0; 32];
         if hedging == Hedging::Hedged {
             rnd.copy_from_slice(random::secret(32)?.expose());
         }
-        for_set!(set, sign(LEVELS[LEVEL], &key.0, mu, &rnd))
+        out.copy_from_slice(&for_set!(set, sign(LEVELS[LEVEL], &key.0, mu, &rnd))?);
+        Ok(())
     }
 
     fn prepare_public(set: ParameterSet, encoded: &[u8]) -> Result<Self::PreparedPublic, Error> {
