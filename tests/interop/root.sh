@@ -13,9 +13,11 @@ packages=(
     # The other stores' devices, what Kryoptic is built with, and what counts instructions for the benchmark.
     softhsm2 swtpm libtss2-dev gcc libc6-dev libssl-dev libsqlite3-dev libclang-dev pkgconf valgrind
 )
+# The libraries of the release between Debian 12 and this one that talk to a TPM: /opt/tss-trixie, for one case.
+tss=(libtss2-esys-3.0.2-0t64 libtss2-mu-4.0.1-0t64 libtss2-sys1t64 libtss2-tctildr0t64 libtss2-tcti-swtpm0t64 libtss2-tcti-device0t64)
 cache=$TRELLIS_CACHE/$suite
 # A root made from another list of packages is made anew.
-wanted="$suite ${packages[*]}"
+wanted="$suite ${packages[*]} trixie ${tss[*]}"
 
 [[ $(id -u) == 0 ]] || die "only root can make a root file system; make interop says how"
 need_packages debootstrap util-linux
@@ -47,6 +49,16 @@ cp /etc/hosts "$cache/fs.new/etc/hosts"
 
 quietly "$cache/apt.log" "$here/enter.sh" --network "$cache/fs.new" \
     sh -c 'apt-get -q update && apt-get -q install -y --no-install-recommends "$@" && apt-get clean' sh "${packages[@]}"
+
+mkdir -p "$cache/fs.new/opt/tss-trixie"
+# shellcheck disable=SC2016 # the inner shell has the arguments
+quietly "$cache/tss.log" "$here/enter.sh" --network "$cache/fs.new" sh -ec '
+    list=/etc/apt/sources.list.d/trixie.list
+    echo "deb $1 trixie main" >"$list" && shift && apt-get -q update
+    cd /opt/tss-trixie
+    for package; do apt-get -q download "$package/trixie"; done
+    for file in *.deb; do dpkg-deb -x "$file" . && rm "$file"; done
+    rm "$list" && apt-get -q update && apt-get clean' sh "$mirror" "${tss[@]}"
 
 mv "$cache/fs.new" "$cache/fs"
 echo "$wanted" >"$cache/stamp"

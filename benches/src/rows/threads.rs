@@ -1,12 +1,15 @@
 //! Threads of one process with one key, each in a session of its own.
 
-use std::thread;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     algorithm::Algorithm,
     bound::Bound,
-    contender::{Contender, Kind},
-    measure::{Done, Operation, Result},
+    contender::Contender,
+    measure::{Done, Operation, Result, Span},
     raw::RawKey,
     row::{Builder, Column, Plan, RAW},
 };
@@ -15,15 +18,8 @@ use super::{MESSAGE, group::PARALLEL};
 
 /// How many.
 const COUNTS: [usize; 4] = [1, 2, 4, 8];
-/// Signatures of all threads in one call: starting them takes a hundredth of that.
-const TOGETHER: usize = 800;
-/// The same with modules that take many times as long.
-const TOGETHER_IN_OTHERS: usize = 160;
-
-/// How many signatures of a module's threads or processes are measured as one.
-pub(super) fn together(contender: &Contender) -> usize {
-    if contender.kind == Kind::Trellis { TOGETHER } else { TOGETHER_IN_OTHERS }
-}
+/// How long all of them sign in one call: long beside what starting them takes, and beside a thread's turn on its processor.
+const WINDOW: Duration = Duration::from_millis(50);
 
 /// The name of a way.
 fn threads(count: usize) -> String {
@@ -54,7 +50,7 @@ fn add_raw(algorithm: Algorithm, row: &mut Builder<'_>) -> Result<()> {
     for count in COUNTS {
         let key = key.clone();
         let work = move |(): &mut ()| _ = std::hint::black_box(key.sign(&MESSAGE));
-        row.add(Column::with(RAW, &threads(count)), in_threads(TOGETHER, vec![(); count], work));
+        row.add(Column::with(RAW, &threads(count)), in_threads(vec![(); count], work));
     }
     Ok(())
 }
@@ -70,28 +66,30 @@ fn add<'a>(algorithm: Algorithm, contender: &'a Contender, row: &mut Builder<'a>
             let signature = session.sign(&algorithm.usual(), key, &MESSAGE);
             drop(std::hint::black_box(signature.expect("it signed when there was one thread")));
         };
-        row.add(
-            Column::with(contender.kind.name(), &threads(count)),
-            in_threads(together(contender), sessions, work),
-        );
+        row.add(Column::with(contender.kind.name(), &threads(count)), in_threads(sessions, work));
     }
     Ok(())
 }
 
-/// Runs `work` so many times together, in one thread for each worker.
-fn in_threads<'a, W: Send + 'a>(
-    together: usize,
-    mut workers: Vec<W>,
-    work: impl Fn(&mut W) + Sync + 'a,
-) -> Operation<'a> {
+/// Runs `work` again and again, in one thread for each worker, until all stop together.
+fn in_threads<'a, W: Send + 'a>(mut workers: Vec<W>, work: impl Fn(&mut W) + Sync + 'a) -> Operation<'a> {
     Box::new(move || {
-        let each = together / workers.len();
-        thread::scope(|scope| {
-            for worker in &mut workers {
-                let work = &work;
-                scope.spawn(move || (0..each).for_each(|_| work(worker)));
-            }
+        let start = Span::start();
+        let end = Instant::now() + WINDOW;
+        let work = &work;
+        let done = thread::scope(|scope| {
+            let sign = |worker: &mut W| {
+                let mut done = 0;
+                while Instant::now() < end {
+                    work(worker);
+                    done += 1;
+                }
+                done
+            };
+            let threads: Vec<_> =
+                workers.iter_mut().map(|worker| scope.spawn(move || sign(worker))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("it signed")).sum()
         });
-        Ok(Done::Operations(u32::try_from(together)?))
+        Ok(Done::Took(done, Span::since(start)))
     })
 }
