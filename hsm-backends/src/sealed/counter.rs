@@ -73,17 +73,8 @@ impl Counter {
         generation: i64,
         commit: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-            .open(files.counter())
-            .map_err(|error| io_error("open", files.counter(), &error))?;
+        let file = open_to_write(files).map_err(|error| io_error("open", files.counter(), &error))?;
         let failed = |error| io_error("write", files.counter(), &error);
-        keep_owner(&file, files).map_err(failed)?;
         file.lock().map_err(failed)?;
         let settled = generation.saturating_mul(2);
         file.write_all_at(&settled.wrapping_sub(1).to_ne_bytes(), 0).map_err(failed)?;
@@ -112,9 +103,29 @@ impl Counter {
             _ => None,
         };
         if open.file.is_none() && named?.is_file() {
-            open.file = Some((File::open(files.counter())?, Instant::now() + LOOK_AGAIN));
+            let file = File::open(files.counter())?;
+            // Should root have been killed between making the file and giving it away.
+            keep_owner(&file, files)?;
+            open.file = Some((file, Instant::now() + LOOK_AGAIN));
         }
         Ok(())
+    }
+}
+
+/// Opens the file, and makes it where there is none. Nothing asks for its times before it is written: Linux then gives
+/// whatever is written next a time of its own, the log's times differ from those on the medium at every commit, and
+/// each commit's fsync(2) writes one block more.
+fn open_to_write(files: &Files) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    match options.open(files.counter()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let file = options.create(true).truncate(false).open(files.counter())?;
+            keep_owner(&file, files)?;
+            Ok(file)
+        }
+        opened => opened,
     }
 }
 
