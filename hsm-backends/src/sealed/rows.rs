@@ -12,6 +12,8 @@ use crate::{Attributes, Change, NewSecret, Record, RecordId, SecretPart, StoreEr
 /// One row as read, its attributes still encoded and perhaps sealed.
 #[derive(Debug)]
 pub(super) struct RawRow {
+    /// Which of two records was made first.
+    pub(super) seq: i64,
     pub(super) id: RecordId,
     pub(super) version: u64,
     pub(super) private: bool,
@@ -22,11 +24,12 @@ pub(super) struct RawRow {
 impl RawRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            id: RecordId(row.get(0)?),
-            version: version_column(row, 1)?,
-            private: row.get(2)?,
-            attributes: row.get(3)?,
-            secret_kind: row.get(4)?,
+            seq: row.get(0)?,
+            id: RecordId(row.get(1)?),
+            version: version_column(row, 2)?,
+            private: row.get(3)?,
+            attributes: row.get(4)?,
+            secret_kind: row.get(5)?,
         })
     }
 
@@ -62,8 +65,9 @@ fn version_column(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 /// The row of an id.
 pub(super) fn by_id(sql: &Connection, id: RecordId) -> Result<Option<RawRow>, Fault> {
-    let mut statement =
-        sql.prepare_cached("SELECT id, version, private, attributes, secret_kind FROM record WHERE id = ?1")?;
+    let mut statement = sql.prepare_cached(
+        "SELECT seq, id, version, private, attributes, secret_kind FROM record WHERE id = ?1",
+    )?;
     Ok(statement.query_row([id.0], RawRow::read).optional()?)
 }
 
@@ -111,7 +115,7 @@ pub(super) fn of_locator(
     Ok(None)
 }
 
-/// The rows that can match a template, oldest first: exact for the indexed attributes, and the rest is for
+/// The rows that can match a template, in no order: exact for the indexed attributes, and the rest is for
 /// [`Attributes::matches`].
 pub(super) fn candidates(
     sql: &Connection,
@@ -164,9 +168,7 @@ fn query(template: &Attributes, keys: Option<&RecordKeys>) -> Result<Option<Quer
     }
     let filter = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
     Ok(Some((
-        format!(
-            "SELECT id, version, private, attributes, secret_kind FROM record WHERE {filter} ORDER BY seq"
-        ),
+        format!("SELECT seq, id, version, private, attributes, secret_kind FROM record WHERE {filter}"),
         values,
     )))
 }
@@ -306,11 +308,11 @@ pub(super) fn reseal(transaction: &Transaction<'_>, from: &RecordKeys, to: &Reco
 /// Whether every row is well formed: what can be told without a PIN.
 pub(super) fn check_all(sql: &Connection) -> Result<(), Fault> {
     let mut statement =
-        sql.prepare("SELECT id, version, private, attributes, secret_kind, secret FROM record")?;
+        sql.prepare("SELECT seq, id, version, private, attributes, secret_kind, secret FROM record")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let raw = RawRow::read(row)?;
-        let secret: Option<Vec<u8>> = row.get(5)?;
+        let secret: Option<Vec<u8>> = row.get(6)?;
         let kind = SecretKind::from_column(raw.secret_kind)?;
         if kind.is_some() != secret.is_some() {
             return Err(altered(raw.id).into());

@@ -14,8 +14,9 @@ const FORMAT: i32 = 1;
 /// The same with the table of intents, which is made with the first of them.
 const WITH_INTENTS: i32 = 2;
 
-/// What a connection keeps of the database in memory, as a rule.
-pub(super) const CACHE_KIBIBYTES: usize = 4096;
+/// What a connection keeps of the database in memory, as a rule: with a hundred thousand objects, all of the index that a
+/// search needs.
+pub(super) const CACHE_KIBIBYTES: usize = 8192;
 
 /// The schema, by name, in the form that SQLite keeps and [`check`] compares.
 const SCHEMA: [(&str, &str); 8] = [

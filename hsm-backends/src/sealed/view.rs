@@ -172,17 +172,19 @@ impl Objects for View {
             let (moment, keys) = self.check(&snapshot)?;
             let mut found = Vec::new();
             rows::candidates(&snapshot, template, records(&keys), |row| {
-                let id = row.id;
+                let (seq, id) = (row.seq, row.id);
                 let entry = match self.cache.confirmed(id, row.version, moment) {
                     Some(entry) => entry,
                     None => self.cache.keep(row.open(records(&keys))?, moment),
                 };
                 if entry.record.attributes.matches(&rest) {
-                    found.push(id);
+                    found.push((seq, id));
                 }
                 Ok(())
             })?;
-            Ok(found)
+            // Oldest first. SQLite would set up a sorter for what is mostly one row.
+            found.sort_unstable_by_key(|(seq, _)| *seq);
+            Ok(found.into_iter().map(|(_, id)| id).collect())
         })
     }
 
