@@ -59,6 +59,21 @@ pub(crate) fn malformed_token_key() -> StoreError {
     StoreError::Damaged(format!("{what}; set the slot's `backend` back if it was changed"))
 }
 
+impl StoreError {
+    /// Of a key that its device did not destroy: whoever asked for it is told that it is there yet, although no search finds
+    /// its object any more.
+    pub(crate) fn of_a_key_that_goes_later(self) -> Self {
+        let say =
+            |why| format!("{why}; the object is gone, and its key goes from the device at a later login");
+        match self {
+            Self::Absent(why) => Self::Absent(say(why)),
+            Self::Removed(why) => Self::Removed(say(why)),
+            Self::Device(why) => Self::Device(say(why)),
+            other => other,
+        }
+    }
+}
+
 impl From<algorithms::Error> for StoreError {
     fn from(error: algorithms::Error) -> Self {
         Self::Algorithm(error)

@@ -159,6 +159,29 @@ isolated! {
         }
     }
 
+    fn a_key_that_the_hsm_does_not_destroy_goes_at_a_later_login(place) {
+        let valve = Valve::new(place);
+        let p11 = place.load();
+        let session = p11.user_session();
+        for kind in [P256_KEY, ED25519_KEY] {
+            kind.make(&p11, session);
+        }
+        // The application's own, which shares the store's login.
+        let hsm = Vendor::load(&library::example("valve"));
+        let in_hsm = || hsm.labels(hsm.open(), CKO_PRIVATE_KEY);
+        assert_eq!(in_hsm().len(), 2);
+        let (_, private) = P256_KEY.keys(&p11, session).unwrap();
+        valve.set("valve_answer", CKR_DEVICE_ERROR);
+        assert_eq!(c!(p11.C_DestroyObject(session, private)), CKR_DEVICE_REMOVED);
+        valve.set("valve_answer", CKR_OK);
+        assert_eq!(c!(p11.C_DestroyObject(session, private)), CKR_OBJECT_HANDLE_INVALID);
+        assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
+        assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
+        assert_eq!(in_hsm().len(), 1);
+        let keys = ED25519_KEY.keys(&p11, session).unwrap();
+        assert_eq!(ED25519_KEY.sign(&p11, session, keys), Ok(()));
+    }
+
     fn others_take_all_sessions_for_a_while(place) {
         let valve = Valve::new(place);
         let p11 = place.load();

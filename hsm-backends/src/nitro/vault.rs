@@ -10,10 +10,10 @@ use super::{
     key::{self, EnclaveKey},
 };
 use crate::{
-    Attributes, Change, DeviceKey, KeySpec, NewSecret, Objects, OpenKey, Pin, PrivateKey, Record, RecordId,
-    Role, SecretKey, StoreError, Vault,
+    Attributes, Change, KeySpec, NewSecret, Objects, OpenKey, Pin, PrivateKey, Record, RecordId, Role,
+    SecretKey, StoreError, Vault,
     keys::may_leave,
-    sealed::{AtDevice, Intent, SealedVault},
+    sealed::{AtDevice, SealedVault},
 };
 
 /// A room of the store in an enclave.
@@ -70,9 +70,14 @@ impl Objects for NitroVault {
         let following: Vec<_> = gone.iter().filter_map(locator).map(at_device).collect();
         let intents = self.sealed.commit_with(changes, &following)?;
         made.iter().filter_map(|key| key.device_key()).try_for_each(|key| key.keep(&[], &[]))?;
-        gone.iter().filter_map(|key| key.device_key()).try_for_each(DeviceKey::destroy)?;
-        intents.into_iter().for_each(Intent::done);
-        Ok(())
+        let mut failed = None;
+        for (key, intent) in gone.iter().filter_map(|key| key.device_key()).zip(intents) {
+            match key.destroy() {
+                Ok(()) => intent.done(),
+                Err(error) => failed = failed.or(Some(error.of_a_key_that_goes_later())),
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 }
 

@@ -11,10 +11,10 @@ use std::{
 use cryptoki_sys as ck;
 
 use super::{
+    claims::names,
     device::{Device, LoggedIn},
     library::urgently,
     native::{self, NativeKey},
-    vault::names,
     wrap::{self, Wrapped},
 };
 use crate::{

@@ -5,6 +5,8 @@
 //! the HSM. Objects that are in the HSM already are seen beside these. Nothing is loaded or asked before the first call.
 
 mod admin;
+mod changes;
+mod claims;
 mod copies;
 mod device;
 mod exit;
@@ -239,7 +241,7 @@ impl Public {
 impl Objects for Public {
     fn find(&self, template: &Attributes) -> Result<Vec<RecordId>, StoreError> {
         if self.is_begun()? {
-            return vault::find(self.sealed.public(), &self.foreign, template, || Ok(Vec::new()));
+            return claims::find(self.sealed.public(), &self.foreign, template, || Ok(Vec::new()));
         }
         self.foreign.find(template, |_| Ok(false))
     }
@@ -259,7 +261,7 @@ impl Objects for Public {
         let key_of = |id| self.sealed.keeper().open_key(id);
         // Without a login no key in the HSM is to be seen.
         let write = |changes, _: &[_]| self.sealed.public().commit(changes).map(|()| Vec::new());
-        vault::commit(self.sealed.public(), &self.foreign, changes, key_of, write)?;
+        changes::commit(self.sealed.public(), &self.foreign, changes, key_of, write)?;
         copies.follow(&self.device);
         Ok(())
     }

@@ -66,6 +66,7 @@ impl Selector {
     }
 }
 
+/// What a token must have, to be read after "token": nothing where any will do.
 impl std::fmt::Display for Selector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = [
@@ -79,7 +80,7 @@ impl std::fmt::Display for Selector {
             .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {value:?}")))
             .collect();
         said.extend(self.slot.map(|slot| format!("slot {slot}")));
-        f.write_str(&if said.is_empty() { "any token".to_owned() } else { said.join(", ") })
+        if said.is_empty() { Ok(()) } else { write!(f, " with {}", said.join(", ")) }
     }
 }
 

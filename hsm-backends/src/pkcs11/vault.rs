@@ -1,11 +1,13 @@
 //! What a right PIN gives: the records of the sealed store and the HSM's own objects, as one.
 
-use std::{any::Any, cell::OnceCell, collections::HashSet, sync::Arc};
+use std::{any::Any, sync::Arc};
 
 use cryptoki_sys as ck;
 
 use super::{
-    copies::{self, Copies},
+    changes,
+    claims::find,
+    copies::Copies,
     device::Device,
     foreign::ForeignObjects,
     keeper::HsmKeeper,
@@ -13,9 +15,7 @@ use super::{
 };
 use crate::{
     Attributes, Change, KeySpec, NewSecret, Objects, OpenKey, Pin, PrivateKey, Record, RecordId, Role,
-    SecretKey, StoreError, Value, Vault,
-    keys::may_leave,
-    sealed::{AtDevice, Intent, SealedVault},
+    SecretKey, StoreError, Vault, keys::may_leave, sealed::SealedVault,
 };
 
 /// Which keys are made in the HSM.
@@ -123,7 +123,7 @@ impl Objects for Pkcs11Vault {
             self.role == Role::User && if class == ck::CKO_DATA { *data } else { !mechanisms.is_empty() }
         });
         let write = |changes, keys: &[_]| self.sealed().commit_with(changes, keys);
-        commit(self.sealed(), &self.foreign, changes, key_of, write)?;
+        changes::commit(self.sealed(), &self.foreign, changes, key_of, write)?;
         copies.follow(&self.device);
         Ok(())
     }
@@ -180,244 +180,6 @@ impl Vault for Pkcs11Vault {
 
     fn generate_for(&self, spec: &KeySpec, attributes: &Attributes) -> Result<NewSecret, StoreError> {
         if may_leave(attributes) { NewSecret::generate(spec) } else { self.generate(spec) }
-    }
-}
-
-/// Both kinds of objects, the store's first.
-pub(super) fn find(
-    sealed: &dyn Objects,
-    foreign: &ForeignObjects,
-    template: &Attributes,
-    pending: impl Fn() -> Result<Vec<AtDevice>, StoreError>,
-) -> Result<Vec<RecordId>, StoreError> {
-    let mut found = sealed.find(template)?;
-    let claims = Claims {
-        sealed,
-        pending: &pending,
-        keys: OnceCell::new(),
-        certificates: OnceCell::new(),
-        data: OnceCell::new(),
-    };
-    found.extend(foreign.find(template, |attributes| claims.has(attributes))?);
-    Ok(found)
-}
-
-/// The keys, certificates and data that have records, by which those of the HSM are told that need no other. Records are
-/// read when an object of their kind was found. Keys that the HSM has to follow yet count too: what it still has of one
-/// that was destroyed is no object.
-struct Claims<'a> {
-    sealed: &'a dyn Objects,
-    pending: &'a dyn Fn() -> Result<Vec<AtDevice>, StoreError>,
-    keys: OnceCell<Keys>,
-    certificates: OnceCell<Copied>,
-    data: OnceCell<Copied>,
-}
-
-type Copied = HashSet<(u64, Vec<u8>)>;
-
-#[derive(Debug, Default)]
-struct Keys {
-    public: HashSet<Vec<u8>>,
-    /// Label and id of keys whose record does not say their public key.
-    names: HashSet<(Vec<u8>, Vec<u8>)>,
-    /// Label and id of all keys with a secret, for those of the HSM whose public half is gone.
-    secret: HashSet<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Claims<'_> {
-    fn has(&self, attributes: &Attributes) -> Result<bool, StoreError> {
-        if let Some(id) = copies::marked_id(attributes) {
-            return match self.sealed.read(id) {
-                Ok(record) => Ok(copies::record_identity(&record) == copies::identity(attributes)),
-                Err(StoreError::NotFound) => Ok(false),
-                Err(error) => Err(error),
-            };
-        }
-        let Some(identity) = copies::identity(attributes) else { return self.has_key(attributes) };
-        let copied = if identity.0 == ck::CKO_CERTIFICATE { &self.certificates } else { &self.data };
-        let copied = known(copied, || {
-            let identities = |record: Arc<Record>| copies::record_identity(&record);
-            Ok(self.records(identity.0)?.into_iter().filter_map(identities).collect())
-        })?;
-        Ok(copied.contains(&identity))
-    }
-
-    fn has_key(&self, attributes: &Attributes) -> Result<bool, StoreError> {
-        let keys = known(&self.keys, || {
-            let mut keys = Keys::default();
-            for class in [ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY] {
-                for record in self.records(class)? {
-                    keys.add(&record);
-                }
-            }
-            // Last: a record that was destroyed meanwhile has one.
-            for AtDevice { locator, label, id } in (self.pending)()? {
-                keys.public.extend(native::spki(&locator).map(<[u8]>::to_vec));
-                keys.secret.insert((label, id));
-            }
-            Ok(keys)
-        })?;
-        let (label, id) = names(attributes);
-        // A key in the HSM has a CKA_ID even where its record has none.
-        let named = |names: &HashSet<_>| {
-            names.contains(&(label.clone(), Vec::new())) || names.contains(&(label.clone(), id.clone()))
-        };
-        Ok(match attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
-            Some(spki) => keys.public.contains(spki) || named(&keys.names),
-            None => attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY) && named(&keys.secret),
-        })
-    }
-
-    fn records(&self, class: u64) -> Result<Vec<Arc<Record>>, StoreError> {
-        let mut records = Vec::new();
-        for id in self.sealed.find(&[(ck::CKA_CLASS, Value::Ulong(class))].into_iter().collect())? {
-            match self.sealed.read(id) {
-                Err(StoreError::NotFound) => {}
-                read => records.push(read?),
-            }
-        }
-        Ok(records)
-    }
-}
-
-impl Keys {
-    fn add(&mut self, record: &Record) {
-        if record.has_secret {
-            self.secret.insert(names(&record.attributes));
-        }
-        match record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
-            Some(spki) => drop(self.public.insert(spki.to_vec())),
-            None if record.has_secret => drop(self.names.insert(names(&record.attributes))),
-            None => {}
-        }
-    }
-}
-
-fn known<T>(cell: &OnceCell<T>, read: impl FnOnce() -> Result<T, StoreError>) -> Result<&T, StoreError> {
-    match cell.get() {
-        Some(known) => Ok(known),
-        None => {
-            let read = read()?;
-            Ok(cell.get_or_init(|| read))
-        }
-    }
-}
-
-/// CKA_LABEL and CKA_ID.
-pub(super) fn names(attributes: &Attributes) -> (Vec<u8>, Vec<u8>) {
-    let name = |kind| attributes.bytes(kind).unwrap_or_default().to_vec();
-    (name(ck::CKA_LABEL), name(ck::CKA_ID))
-}
-
-/// Makes the changes: those of records by `write`, in one transaction together with the intents for the keys that the HSM has
-/// to change after it, which it gives back; then what follows in the HSM. Changes of the HSM's own objects come one by one,
-/// and not together with others.
-pub(super) fn commit(
-    sealed: &dyn Objects,
-    foreign: &ForeignObjects,
-    changes: Vec<Change>,
-    key_of: impl Fn(RecordId) -> Option<Arc<dyn PrivateKey>>,
-    write: impl FnOnce(Vec<Change>, &[AtDevice]) -> Result<Vec<Intent>, StoreError>,
-) -> Result<(), StoreError> {
-    let target = |change: &Change| match change {
-        Change::Create { .. } => None,
-        Change::Update { id, .. } | Change::Destroy { id } => foreign.read(*id).map(|_| *id),
-    };
-    if changes.iter().any(|change| target(change).is_some()) {
-        let [change] = &changes[..] else { return Err(StoreError::Unsupported) };
-        return match change {
-            Change::Update { id, version, attributes } => foreign.update(*id, *version, attributes),
-            Change::Destroy { id } => foreign.destroy(*id),
-            Change::Create { .. } => Err(StoreError::Unsupported),
-        };
-    }
-    let Following { made, created, changed, halves } = Following::of(&changes, sealed, key_of);
-    let (keys, changed): (Vec<AtDevice>, Vec<_>) = changed.into_iter().unzip();
-    let mut intents = write(changes, &keys)?.into_iter();
-    for (key, (label, id)) in made {
-        let Some(key) = key.device_key() else { continue };
-        if let Err(error) = key.keep(&label, &id) {
-            // A key that the HSM does not keep has no object either.
-            let undone = sealed.commit(created.into_iter().map(|id| Change::Destroy { id }).collect());
-            if undone.is_err() {
-                key.leave_to_sweep();
-            }
-            return Err(error);
-        }
-    }
-    for spki in halves {
-        foreign.destroy_public(&spki)?;
-    }
-    for (key, names) in changed {
-        let (Some(key), intent) = (key.device_key(), intents.next()) else { continue };
-        let followed = match names {
-            // By its record's names it is found even where it could not be given them; that is tried again by whoever sweeps.
-            Some((label, id)) => key.keep(&label, &id).is_ok(),
-            None => key.destroy().map(|()| true)?,
-        };
-        intent.filter(|_| followed).into_iter().for_each(Intent::done);
-    }
-    Ok(())
-}
-
-type Names = (Vec<u8>, Vec<u8>);
-/// A key and its new names; none where it goes.
-type Changed = (Arc<dyn PrivateKey>, Option<Names>);
-
-/// What follows in the HSM from changes of records.
-#[derive(Default)]
-struct Following {
-    /// Keys that were made and are to be kept, with the names of their objects.
-    made: Vec<(Arc<dyn PrivateKey>, Names)>,
-    created: Vec<RecordId>,
-    /// Keys as the HSM has them, and what becomes of them.
-    changed: Vec<(AtDevice, Changed)>,
-    /// Public keys whose objects go.
-    halves: Vec<Vec<u8>>,
-}
-
-impl Following {
-    fn of(
-        changes: &[Change],
-        sealed: &dyn Objects,
-        key_of: impl Fn(RecordId) -> Option<Arc<dyn PrivateKey>>,
-    ) -> Self {
-        let mut all = Self::default();
-        let at_device = |id| {
-            let record = sealed.read(id).ok()?;
-            let private = record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY);
-            let key = key_of(id).filter(|_| record.has_secret && private)?;
-            let locator = key.device_key()?.locator().to_vec();
-            let (label, id) = names(&record.attributes);
-            Some((AtDevice { locator, label, id }, key))
-        };
-        for change in changes {
-            match change {
-                Change::Create { id, attributes, secret } => {
-                    all.created.push(*id);
-                    if let Some(NewSecret::Private(key)) = secret
-                        && key.device_key().is_some()
-                    {
-                        all.made.push((key.clone(), names(attributes)));
-                    }
-                }
-                Change::Update { id, attributes, .. } => {
-                    let new = names(attributes);
-                    let found = at_device(*id).filter(|(old, _)| (&old.label, &old.id) != (&new.0, &new.1));
-                    all.changed.extend(found.map(|(old, key)| (old, (key, Some(new)))));
-                }
-                Change::Destroy { id } => {
-                    all.changed.extend(at_device(*id).map(|(old, key)| (old, (key, None))));
-                    if let Ok(record) = sealed.read(*id)
-                        && record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PUBLIC_KEY)
-                    {
-                        let spki = record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO);
-                        all.halves.extend(spki.map(<[u8]>::to_vec));
-                    }
-                }
-            }
-        }
-        all
     }
 }
 

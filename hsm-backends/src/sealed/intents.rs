@@ -15,6 +15,7 @@ use super::{
     room::{Keys, Room},
     rows, schema,
     seal::RecordKeys,
+    snapshot::Snapshot,
     token::{self, Name},
 };
 use crate::{Record, RecordId, StoreError, encoding::Input};
@@ -125,7 +126,7 @@ pub(super) fn pending(pool: &Pool, room: &Room) -> Result<Vec<AtDevice>, StoreEr
         if !schema::has_intents(sql)? {
             return Ok(Vec::new());
         }
-        let snapshot = sql.unchecked_transaction()?;
+        let snapshot = Snapshot::of(sql)?;
         let keys = keys(&snapshot, room)?;
         let mut statement = snapshot.prepare_cached("SELECT id, sealed FROM intent")?;
         let rows: Vec<(Name, Vec<u8>)> =
@@ -200,7 +201,7 @@ type Found = (AtDevice, Option<(Record, Vec<u8>)>);
 /// token's, or somebody has made it up.
 fn look(pool: &Pool, room: &Room, intent: &Intent) -> Result<Option<Found>, StoreError> {
     pool.enter().read(|sql| {
-        let snapshot = sql.unchecked_transaction()?;
+        let snapshot = Snapshot::of(sql)?;
         let keys = keys(&snapshot, room)?;
         let Some(key) = open(&keys, intent.id, &intent.sealed)? else { return Ok(None) };
         let record = rows::of_locator(&snapshot, &key.locator, records(&keys)?)?;

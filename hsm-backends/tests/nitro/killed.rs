@@ -118,6 +118,22 @@ fn a_key_that_was_not_kept_goes_with_its_process_and_not_before() {
 }
 
 #[test]
+fn a_key_that_was_not_destroyed_goes_at_a_later_login() {
+    let mut stand = Stand::start(&["--questions-per-key=100"]).unwrap();
+    let token = Nitro::at_host(&stand.host());
+    let store = token.open();
+    let vault = store.unlock(Role::User, &token.user_pin()).unwrap();
+    let ids = [make(&*vault, &ED25519), make(&*vault, &ED25519)];
+    stand.kill_host();
+    let refused = vault.commit(ids.map(|id| Change::Destroy { id }).into()).unwrap_err();
+    assert!(refused.to_string().contains("goes from the device at a later login"), "{refused}");
+    stand.start_host().unwrap();
+    assert_eq!((vault.find(&private_keys()).unwrap(), at_host(&token).len()), (vec![], 2));
+    drop(store.unlock(Role::User, &token.user_pin()).unwrap());
+    assert_eq!((at_host(&token).len(), intents(&token)), (0, 0));
+}
+
+#[test]
 fn a_key_that_the_host_may_still_be_making_is_looked_for_again() {
     let mut stand = Stand::start(&["--questions-per-key=100"]).unwrap();
     let token = Nitro::at_host(&stand.host());

@@ -376,11 +376,11 @@ impl Device {
                 Ok(slot)
             }
             [] => Err(Failure::Away(format!(
-                "{name} has no token with {}; connect the HSM, or correct the token's name in trellis.toml",
+                "{name} has no token{}; connect the HSM, or correct the token's name in trellis.toml",
                 self.selector
             ))),
             _ => Err(Failure::Away(format!(
-                "{name} has {} tokens with {}; name the serial number in trellis.toml",
+                "{name} has {} tokens{}; name the serial number in trellis.toml",
                 fitting.len(),
                 self.selector
             ))),

@@ -1,0 +1,134 @@
+//! A search over records and the HSM's own objects, and which of the latter are a record's already.
+
+use std::{cell::OnceCell, collections::HashSet, sync::Arc};
+
+use cryptoki_sys as ck;
+
+use super::{copies, foreign::ForeignObjects, native};
+use crate::{Attributes, Objects, Record, RecordId, StoreError, Value, sealed::AtDevice};
+
+/// Both kinds of objects, the store's first.
+pub(super) fn find(
+    sealed: &dyn Objects,
+    foreign: &ForeignObjects,
+    template: &Attributes,
+    pending: impl Fn() -> Result<Vec<AtDevice>, StoreError>,
+) -> Result<Vec<RecordId>, StoreError> {
+    let mut found = sealed.find(template)?;
+    let claims = Claims {
+        sealed,
+        pending: &pending,
+        keys: OnceCell::new(),
+        certificates: OnceCell::new(),
+        data: OnceCell::new(),
+    };
+    found.extend(foreign.find(template, |attributes| claims.has(attributes))?);
+    Ok(found)
+}
+
+/// The keys, certificates and data that have records, by which those of the HSM are told that need no other. Records are
+/// read when an object of their kind was found. Keys that the HSM has to follow yet count too: what it still has of one
+/// that was destroyed is no object.
+struct Claims<'a> {
+    sealed: &'a dyn Objects,
+    pending: &'a dyn Fn() -> Result<Vec<AtDevice>, StoreError>,
+    keys: OnceCell<Keys>,
+    certificates: OnceCell<Copied>,
+    data: OnceCell<Copied>,
+}
+
+type Copied = HashSet<(u64, Vec<u8>)>;
+
+#[derive(Debug, Default)]
+struct Keys {
+    public: HashSet<Vec<u8>>,
+    /// Label and id of keys whose record does not say their public key.
+    names: HashSet<(Vec<u8>, Vec<u8>)>,
+    /// Label and id of all keys with a secret, for those of the HSM whose public half is gone.
+    secret: HashSet<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Claims<'_> {
+    fn has(&self, attributes: &Attributes) -> Result<bool, StoreError> {
+        if let Some(id) = copies::marked_id(attributes) {
+            return match self.sealed.read(id) {
+                Ok(record) => Ok(copies::record_identity(&record) == copies::identity(attributes)),
+                Err(StoreError::NotFound) => Ok(false),
+                Err(error) => Err(error),
+            };
+        }
+        let Some(identity) = copies::identity(attributes) else { return self.has_key(attributes) };
+        let copied = if identity.0 == ck::CKO_CERTIFICATE { &self.certificates } else { &self.data };
+        let copied = known(copied, || {
+            let identities = |record: Arc<Record>| copies::record_identity(&record);
+            Ok(self.records(identity.0)?.into_iter().filter_map(identities).collect())
+        })?;
+        Ok(copied.contains(&identity))
+    }
+
+    fn has_key(&self, attributes: &Attributes) -> Result<bool, StoreError> {
+        let keys = known(&self.keys, || {
+            let mut keys = Keys::default();
+            for class in [ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY] {
+                for record in self.records(class)? {
+                    keys.add(&record);
+                }
+            }
+            // Last: a record that was destroyed meanwhile has one.
+            for AtDevice { locator, label, id } in (self.pending)()? {
+                keys.public.extend(native::spki(&locator).map(<[u8]>::to_vec));
+                keys.secret.insert((label, id));
+            }
+            Ok(keys)
+        })?;
+        let (label, id) = names(attributes);
+        // A key in the HSM has a CKA_ID even where its record has none.
+        let named = |names: &HashSet<_>| {
+            names.contains(&(label.clone(), Vec::new())) || names.contains(&(label.clone(), id.clone()))
+        };
+        Ok(match attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
+            Some(spki) => keys.public.contains(spki) || named(&keys.names),
+            None => attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY) && named(&keys.secret),
+        })
+    }
+
+    fn records(&self, class: u64) -> Result<Vec<Arc<Record>>, StoreError> {
+        let mut records = Vec::new();
+        for id in self.sealed.find(&[(ck::CKA_CLASS, Value::Ulong(class))].into_iter().collect())? {
+            match self.sealed.read(id) {
+                Err(StoreError::NotFound) => {}
+                read => records.push(read?),
+            }
+        }
+        Ok(records)
+    }
+}
+
+impl Keys {
+    fn add(&mut self, record: &Record) {
+        if record.has_secret {
+            self.secret.insert(names(&record.attributes));
+        }
+        match record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
+            Some(spki) => drop(self.public.insert(spki.to_vec())),
+            None if record.has_secret => drop(self.names.insert(names(&record.attributes))),
+            None => {}
+        }
+    }
+}
+
+fn known<T>(cell: &OnceCell<T>, read: impl FnOnce() -> Result<T, StoreError>) -> Result<&T, StoreError> {
+    match cell.get() {
+        Some(known) => Ok(known),
+        None => {
+            let read = read()?;
+            Ok(cell.get_or_init(|| read))
+        }
+    }
+}
+
+/// CKA_LABEL and CKA_ID.
+pub(super) fn names(attributes: &Attributes) -> (Vec<u8>, Vec<u8>) {
+    let name = |kind| attributes.bytes(kind).unwrap_or_default().to_vec();
+    (name(ck::CKA_LABEL), name(ck::CKA_ID))
+}
