@@ -11,7 +11,7 @@ use crate::encoding::{base64, hex};
 use crate::object::{Object, class_name};
 use crate::output::{clean, fields};
 use crate::public_key::PublicKey;
-use crate::token::Token;
+use crate::token::{OpenToken, Token};
 use crate::uri::Kind;
 
 /// Trellis's attribute for where a key is (docs/vendor-interface.md).
@@ -37,7 +37,7 @@ pub(crate) struct KeyJson {
     never_extractable: Option<bool>,
     always_authenticate: Option<bool>,
     local: Option<bool>,
-    /// Where the key is, as far as the token tells: shown by `key show` only.
+    /// Where the key is, as far as the token tells: `key list` and `key show` ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<&'static str>,
     /// SubjectPublicKeyInfo in base64.
@@ -124,8 +124,12 @@ impl Entry {
         }
     }
 
+    pub(crate) fn json_with_place(&self, open: &OpenToken) -> KeyJson {
+        KeyJson { place: self.place(open.session()), ..self.json(&open.token) }
+    }
+
     /// Where Trellis says that the key is; nothing for other vendors' tokens.
-    pub(crate) fn place(&self, session: &Session) -> Option<&'static str> {
+    fn place(&self, session: &Session) -> Option<&'static str> {
         let kind = AttributeType::VendorDefined(CKA_TRELLIS_PLACE);
         let told = session.get_attributes(self.main().handle, &[kind]).ok()?;
         let value = told.into_iter().find_map(|attribute| match attribute {

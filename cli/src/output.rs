@@ -19,7 +19,7 @@ pub(crate) fn show(global: &Global, json: &impl Serialize, text: impl FnOnce() -
     print(out.as_bytes())
 }
 
-/// Rows under headings, in columns as wide as they need to be.
+/// Rows under headings, in columns as wide as they need to be; an empty column is left out.
 pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = headings.map(width);
     for row in rows {
@@ -27,9 +27,10 @@ pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -
             *known = (*known).max(width(cell));
         }
     }
+    let used: [bool; N] = std::array::from_fn(|column| rows.iter().any(|row| !row[column].is_empty()));
     let line = |cells: &[String; N]| {
         let mut line = String::new();
-        for (cell, wide) in cells.iter().zip(widths) {
+        for ((cell, wide), _) in cells.iter().zip(widths).zip(used).filter(|(_, used)| *used) {
             line.push_str(cell);
             line.push_str(&" ".repeat(wide - width(cell) + 2));
         }
@@ -64,6 +65,8 @@ mod tests {
     fn columns_line_up() {
         let rows = [["größe".to_owned(), "1".to_owned()], ["b".to_owned(), "22".to_owned()]];
         assert_eq!(table(["NAME", "N"], &rows), "NAME   N\ngröße  1\nb      22\n");
+        let rows = rows.map(|[name, number]| [name, String::new(), number]);
+        assert_eq!(table(["NAME", "NOTES", "N"], &rows), "NAME   N\ngröße  1\nb      22\n");
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl ListArgs {
             objects.extend(Object::all(open.session(), class).while_doing("listing the objects")?);
         }
         let entries = Entry::group(objects);
-        let json: Vec<_> = entries.iter().map(|entry| entry.json(&open.token)).collect();
+        let json: Vec<_> = entries.iter().map(|entry| entry.json_with_place(&open)).collect();
         show(global, &serde_json::json!({ "keys": json }), || {
             if entries.is_empty() {
                 let hint = if open.logged_in() { "" } else { " Private keys are seen only after a login." };
@@ -139,11 +139,12 @@ impl ListArgs {
                     json.id.clone(),
                     json.algorithm.clone(),
                     json.objects.join(" "),
+                    json.place.unwrap_or_default().to_owned(),
                     entry.notes(),
                 ]
             };
             let rows: Vec<_> = entries.iter().zip(&json).map(row).collect();
-            table(["LABEL", "ID", "ALGORITHM", "OBJECTS", "NOTES"], &rows)
+            table(["LABEL", "ID", "ALGORITHM", "OBJECTS", "PLACE", "NOTES"], &rows)
         })?;
         Ok(Outcome::Done)
     }
@@ -159,8 +160,7 @@ impl ShowArgs {
             login_to_look(&mut open, &self.token, Some(&name))?;
         }
         let entry = one_entry(&open, &name)?;
-        let mut json = entry.json(&open.token);
-        json.place = entry.place(open.session());
+        let json = entry.json_with_place(&open);
         show(global, &json, || entry.describe(&json))?;
         Ok(Outcome::Done)
     }

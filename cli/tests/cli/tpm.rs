@@ -8,6 +8,26 @@ use crate::bench::{Bench, Kind, WITH_PIN, WITH_SO_PIN};
 use swtpm::Swtpm;
 
 #[test]
+fn the_doctor_looks_for_the_tpm_of_a_slot_that_has_no_token_yet() {
+    let bench = Bench::empty();
+    if bench.kind != Kind::Trellis {
+        return;
+    }
+    let tpm = Swtpm::start(&bench.path("tpm"));
+    let slot = format!("[[slot]]\npath = 'blank'\nbackend = 'tpm'\ntcti = '{}'\n", tpm.tcti());
+    let configuration = bench.write("blank.toml", slot);
+    let doctor = || {
+        let output = bench.command(&["doctor"]).env("TRELLIS_CONF", &configuration).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = doctor();
+    assert!(text.contains("no token yet") && !text.contains("PROBLEM"), "{text}");
+    drop(tpm);
+    let text = doctor();
+    assert!(text.contains("no TPM answers") && text.contains("try:"), "{text}");
+}
+
+#[test]
 fn a_token_is_shown_and_sealed_anew() {
     let bench = Bench::empty();
     // Another module has no such store.

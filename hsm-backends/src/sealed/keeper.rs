@@ -67,6 +67,11 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Whether the keeper's device answers, where there is no token yet.
+    fn reach(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// What [`Keeper::keep`] gave for a new token is not to be used: its database could not be made.
     fn discard(&self, _kept: &[u8]) {}
 

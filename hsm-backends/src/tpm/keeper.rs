@@ -259,6 +259,10 @@ impl Keeper for TpmKeeper {
         Ok([vec![("tcti", self.tcti.clone())], told.into()].concat())
     }
 
+    fn reach(&self) -> Result<(), StoreError> {
+        self.call(Operation::Reach, self.request(REPORT_MS)).map(drop)
+    }
+
     fn discard(&self, kept: &[u8]) {
         if let Ok(row) = Row::decode(kept) {
             let _ = self.call(Operation::Remove, self.request(LIMIT_MS).bytes(&row.anchor));

@@ -17,6 +17,9 @@ use crate::{
 
 /// Between two visits.
 const PAUSE: Duration = Duration::from_millis(15);
+/// The first handle of a persistent object.
+const PERSISTENT: u32 = 0x8100_0000;
+
 /// Does one operation: the answer, and its bytes or a text.
 pub(crate) fn perform(operation: u32, request: &[u8]) -> (Answer, Zeroizing<Vec<u8>>) {
     let mut fields = Reader(request);
@@ -76,6 +79,10 @@ fn one(tpm: &mut Tpm, operation: Operation, mut fields: Reader<'_>) -> Done<Zero
             token::remove(tpm, &Anchor::decode(fields.bytes().ok_or_else(malformed)?)?)?;
             return Ok(Zeroizing::default());
         }
+        Operation::Reach => {
+            tpm.handles(PERSISTENT)?;
+            return Ok(Zeroizing::default());
+        }
         _ => {}
     }
     let anchor = Anchor::decode(fields.bytes().ok_or_else(malformed)?)?;
@@ -93,6 +100,6 @@ fn one(tpm: &mut Tpm, operation: Operation, mut fields: Reader<'_>) -> Done<Zero
         }
         Operation::Tries => visit.tries(tpm, fields).map(Into::into),
         Operation::Report => visit.report(tpm, fields).map(Into::into),
-        Operation::Provision | Operation::Remove => Err(malformed()),
+        Operation::Provision | Operation::Remove | Operation::Reach => Err(malformed()),
     }
 }

@@ -4,7 +4,7 @@
 use zeroize::Zeroizing;
 
 /// Of everything in this file.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// What the plug-in is asked to do. Every request begins with the connection: the TCTI as text, the authorisation of
 /// the owner hierarchy, and the time limit in milliseconds (4 bytes). The rest, and the answer, stand beside each.
@@ -29,10 +29,12 @@ pub(crate) enum Operation {
     Tries = 7,
     /// All that can be told without a PIN: `anchor, role, door, copy` gives the fields of [`Report`].
     Report = 8,
+    /// Whether a TPM answers at all: nothing gives nothing.
+    Reach = 9,
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Provision,
         Self::Door,
         Self::Seal,
@@ -41,6 +43,7 @@ impl Operation {
         Self::Remove,
         Self::Tries,
         Self::Report,
+        Self::Reach,
     ];
 
     pub(crate) fn from_number(number: u32) -> Option<Self> {

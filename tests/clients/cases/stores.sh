@@ -24,6 +24,7 @@ for store in softhsm tpm nitro; do
     check_fails "and refuses another message" "[Ff]ail" openssl pkeyutl -verify -pubin -inkey "$store.pem" -rawin -in other -sigfile "$store.sig"
     check "the command makes an ML-DSA key" trellis key generate --algorithm ml-dsa-65 --label ml-dsa-65
     check_output "and says where it is" "place.*${ml_dsa[$store]}" trellis key show ml-dsa-65
+    check_output "also in its list" "ml-dsa-65 .*${ml_dsa[$store]}" trellis key list
     check "it signs" trellis sign message --key ml-dsa-65 --out "$store.ml-dsa"
     if [[ $store == nitro ]]; then
         attestation=(--birth-attestation birth.b64 --metadata key.json)
