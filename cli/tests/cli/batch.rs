@@ -18,7 +18,7 @@ fn prepare(bench: &Bench) {
         "-out",
         "keys/web.key",
     ]);
-    bench.openssl(&["genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "ec.pem"]);
+    bench.p256_pem("ec.pem");
     for (key, subject, out) in
         [("keys/web.key", "/CN=web", "keys/web.crt"), ("ec.pem", "/CN=mail", "mail.crt")]
     {
@@ -78,15 +78,7 @@ fn keys_and_their_certificates_come_together() {
     let later = bench.user_json(&["key", "import", "--batch", &bench.arg("later.crt")]);
     assert_eq!(ids(&later, "certificates"), [("later".to_owned(), keys[0].1.clone())]);
     let text = bench.user(&["key", "import", "--batch", &{
-        bench.openssl(&[
-            "genpkey",
-            "-algorithm",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-out",
-            "one.pem",
-        ]);
+        bench.p256_pem("one.pem");
         bench.arg("one.pem")
     }]);
     let how = if trellis { "all at once" } else { "one after the other" };
@@ -145,15 +137,7 @@ fn seeds_and_policies() {
     let bench = Bench::new();
     if bench.kind == Kind::SoftHsm {
         bench.openssl(&["genpkey", "-algorithm", "ed25519", "-out", "ed.pem"]);
-        bench.openssl(&[
-            "genpkey",
-            "-algorithm",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-out",
-            "ec.pem",
-        ]);
+        bench.p256_pem("ec.pem");
         let import = ["key", "import", "--batch", &bench.arg("ec.pem"), &bench.arg("ed.pem")];
         bench.user_fails(&import, 7).says("ed.pem; nothing was imported").says("--public-key");
         assert_eq!(listed(&bench), 0, "what was made before stayed");

@@ -175,6 +175,12 @@ impl Bench {
         self.user_json(&["key", "generate", "--algorithm", algorithm, "--label", label])
     }
 
+    /// A P-256 key that OpenSSL makes.
+    pub(crate) fn p256_pem(&self, out: &str) {
+        let curve = ["-pkeyopt", "ec_paramgen_curve:P-256"];
+        self.openssl(&[&["genpkey", "-algorithm", "ec"][..], &curve, &["-out", out]].concat());
+    }
+
     /// Runs OpenSSL, which must succeed.
     pub(crate) fn openssl(&self, arguments: &[&str]) -> Output {
         let output = self.try_openssl(arguments);

@@ -103,7 +103,7 @@ fn all_that_may_leave_a_softhsm_token_is_moved_and_the_source_stays_as_it_was() 
     let Some(bench) = two_modules() else { return };
     // Filled by softhsm2-util (not extractable), by pkcs11-tool and by the command.
     bench.openssl(&["genpkey", "-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "rsa.pem"]);
-    bench.openssl(&["genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "ec.pem"]);
+    bench.p256_pem("ec.pem");
     bench.openssl(&[
         "req",
         "-x509",
@@ -258,15 +258,7 @@ fn a_copy_without_proof_does_not_stay() {
     let Some(bench) = two_modules() else { return };
     let id = generate(&bench, "ecdsa-p256", "k", &["--extractable"])["id"].as_str().unwrap().to_owned();
     // Somebody else's public key beside the private one.
-    bench.openssl(&[
-        "genpkey",
-        "-algorithm",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-out",
-        "other.pem",
-    ]);
+    bench.p256_pem("other.pem");
     bench.openssl(&["pkey", "-in", "other.pem", "-pubout", "-outform", "DER", "-out", "other.der"]);
     let module = Bench::softhsm();
     let delete = ["key", "delete", "pkcs11:object=k;type=public", "--module", module.to_str().unwrap()];

@@ -177,7 +177,7 @@ fn a_run_that_ended_early_is_finished_by_the_next() {
 #[test]
 fn certificates_go_along_when_they_are_meant() {
     let bench = two_tokens();
-    bench.openssl(&["genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "k.key"]);
+    bench.p256_pem("k.key");
     bench.openssl(&["req", "-x509", "-key", "k.key", "-subj", "/CN=Trellis", "-out", "cert.pem"]);
     for file in ["k.key", "cert.pem"] {
         let import = ["key", "import", &bench.arg(file), "-l", "k", "--token", "a"];
