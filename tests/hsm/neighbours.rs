@@ -7,6 +7,7 @@ use cryptoki_sys::*;
 use trellis_tests::{
     backend, c, isolated,
     isolated::Place,
+    objects::Template,
     process::in_child,
     raw::{Raw, USER_PIN},
     vendor::Vendor,
@@ -97,6 +98,30 @@ isolated! {
         let right = || assert_eq!(p11.login(session, CKU_CONTEXT_SPECIFIC, USER_PIN), CKR_OK);
         assert_eq!(guarded.sign_after(&p11, session, keys, right), Ok(()));
         unasked();
+    }
+
+    fn keys_of_theirs_have_handles_that_last_and_names_that_are_found(place) {
+        let p11 = made(place);
+        let hsm = library();
+        assert_eq!(hsm.initialize(), CKR_OK);
+        let theirs = hsm.logged_in();
+        P256_KEY.named("theirs").make_guarded(&hsm, theirs);
+        assert_eq!(hsm.finalize(), CKR_OK);
+        p11.initialize();
+        let session = p11.open(CKF_RW_SESSION);
+        let named = |class| Template::new().number(CKA_CLASS, class).label("theirs");
+        let public = p11.find(session, &named(CKO_PUBLIC_KEY)).unwrap();
+        assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
+        assert_eq!(p11.value(session, public[0], CKA_LABEL), Ok(b"theirs".to_vec()));
+        let private = p11.find(session, &named(CKO_PRIVATE_KEY)).unwrap();
+        let unique_id = p11.value(session, private[0], CKA_UNIQUE_ID).unwrap();
+        // Another process has not listed it before.
+        p11.finalize();
+        p11.initialize();
+        let session = log_in(&p11);
+        let found = p11.find(session, &Template::new().bytes(CKA_UNIQUE_ID, &unique_id)).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(p11.value(session, found[0], CKA_LABEL), Ok(b"theirs".to_vec()));
     }
 
     fn children_of_an_application_with_threads(place) {

@@ -32,12 +32,20 @@ impl NitroVault {
         &self.sealed
     }
 
-    /// The key in the enclave that belongs to a record, where it is there and can be told.
-    fn device_key(&self, id: RecordId) -> Option<Arc<dyn PrivateKey>> {
-        let record = self.sealed.read(id).ok()?;
-        let private = record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY);
-        let key = (record.has_secret && private).then(|| self.sealed.private_key_of(&record))?;
-        key.ok().filter(|key| key.device_key().is_some())
+    /// The key in the enclave that belongs to a record.
+    fn device_key(&self, id: RecordId) -> Result<Option<Arc<dyn PrivateKey>>, StoreError> {
+        let record = match self.sealed.read(id) {
+            // The change itself will tell.
+            Err(StoreError::NotFound) => return Ok(None),
+            read => read?,
+        };
+        if !record.has_secret || record.attributes.ulong(ck::CKA_CLASS) != Some(ck::CKO_PRIVATE_KEY) {
+            return Ok(None);
+        }
+        match self.sealed.private_key_of(&record) {
+            Err(StoreError::NotFound | StoreError::Unsupported) => Ok(None),
+            key => Ok(Some(key?).filter(|key| key.device_key().is_some())),
+        }
     }
 }
 
@@ -61,7 +69,7 @@ impl Objects for NitroVault {
         for change in &changes {
             match change {
                 Change::Create { secret: Some(NewSecret::Private(key)), .. } => made.push(key.clone()),
-                Change::Destroy { id } => gone.extend(self.device_key(*id)),
+                Change::Destroy { id } => gone.extend(self.device_key(*id)?),
                 _ => {}
             }
         }

@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use cryptoki_sys as ck;
 
-use super::{claims::names, foreign::ForeignObjects};
+use super::{
+    claims::{Names, names},
+    foreign::ForeignObjects,
+    native,
+};
 use crate::{
-    Change, NewSecret, Objects, PrivateKey, RecordId, StoreError,
+    Attributes, Change, NewSecret, Objects, PrivateKey, Record, RecordId, StoreError,
     sealed::{AtDevice, Intent},
 };
 
 /// Makes the changes: those of records by `write`, in one transaction together with the intents for the keys that the HSM has
 /// to change after it, which it gives back; then what follows in the HSM. Changes of the HSM's own objects come one by one,
-/// and not together with others.
+/// and not together with others. `key_of` gives the private key of a record where it has one.
 pub(super) fn commit(
     sealed: &dyn Objects,
     foreign: &ForeignObjects,
     changes: Vec<Change>,
-    key_of: impl Fn(RecordId) -> Option<Arc<dyn PrivateKey>>,
+    key_of: impl Fn(RecordId) -> Result<Option<Arc<dyn PrivateKey>>, StoreError>,
     write: impl FnOnce(Vec<Change>, &[AtDevice]) -> Result<Vec<Intent>, StoreError>,
 ) -> Result<(), StoreError> {
     let target = |change: &Change| match change {
@@ -32,7 +36,8 @@ pub(super) fn commit(
             Change::Create { .. } => Err(StoreError::Unsupported),
         };
     }
-    let Following { made, created, changed, halves } = Following::of(&changes, sealed, key_of);
+    let Following { made, created, changed, halves } =
+        Following::of(&changes, sealed, foreign.sees_private(), key_of)?;
     let (keys, changed): (Vec<AtDevice>, Vec<_>) = changed.into_iter().unzip();
     let mut intents = write(changes, &keys)?.into_iter();
     for (key, (label, id)) in made {
@@ -48,8 +53,8 @@ pub(super) fn commit(
     }
     // The records have changed. Where the HSM fails it fails for one key, and the others follow all the same.
     let mut failed = None;
-    for spki in halves {
-        failed = failed.or(foreign.destroy_public(&spki).err());
+    for (spki, names) in halves {
+        failed = failed.or(foreign.destroy_public(&spki, &names).err());
     }
     for (key, names) in changed {
         let (Some(key), intent) = (key.device_key(), intents.next()) else { continue };
@@ -68,7 +73,6 @@ pub(super) fn commit(
     failed.map_or(Ok(()), Err)
 }
 
-type Names = (Vec<u8>, Vec<u8>);
 /// A key and its new names; none where it goes.
 type Changed = (Arc<dyn PrivateKey>, Option<Names>);
 
@@ -80,25 +84,18 @@ struct Following {
     created: Vec<RecordId>,
     /// Keys as the HSM has them, and what becomes of them.
     changed: Vec<(AtDevice, Changed)>,
-    /// Public keys whose objects go.
-    halves: Vec<Vec<u8>>,
+    /// Public halves whose objects go, by SubjectPublicKeyInfo and names.
+    halves: Vec<(Vec<u8>, Names)>,
 }
 
 impl Following {
     fn of(
         changes: &[Change],
         sealed: &dyn Objects,
-        key_of: impl Fn(RecordId) -> Option<Arc<dyn PrivateKey>>,
-    ) -> Self {
+        private: bool,
+        key_of: impl Fn(RecordId) -> Result<Option<Arc<dyn PrivateKey>>, StoreError>,
+    ) -> Result<Self, StoreError> {
         let mut all = Self::default();
-        let at_device = |id| {
-            let record = sealed.read(id).ok()?;
-            let private = record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY);
-            let key = key_of(id).filter(|_| record.has_secret && private)?;
-            let locator = key.device_key()?.locator().to_vec();
-            let (label, id) = names(&record.attributes);
-            Some((AtDevice { locator, label, id }, key))
-        };
         for change in changes {
             match change {
                 Change::Create { id, attributes, secret } => {
@@ -111,20 +108,77 @@ impl Following {
                 }
                 Change::Update { id, attributes, .. } => {
                     let new = names(attributes);
-                    let found = at_device(*id).filter(|(old, _)| (&old.label, &old.id) != (&new.0, &new.1));
+                    let found = read(sealed, *id)?.map(|record| at_device(&record, &key_of)).transpose()?;
+                    let found = found.flatten().filter(|(old, _)| (&old.label, &old.id) != (&new.0, &new.1));
                     all.changed.extend(found.map(|(old, key)| (old, (key, Some(new)))));
                 }
                 Change::Destroy { id } => {
-                    all.changed.extend(at_device(*id).map(|(old, key)| (old, (key, None))));
-                    if let Ok(record) = sealed.read(*id)
-                        && record.attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PUBLIC_KEY)
-                    {
-                        let spki = record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO);
-                        all.halves.extend(spki.map(<[u8]>::to_vec));
-                    }
+                    let Some(record) = read(sealed, *id)? else { continue };
+                    all.changed.extend(at_device(&record, &key_of)?.map(|(old, key)| (old, (key, None))));
+                    all.halves.extend(half(&record, sealed, private.then_some(&key_of))?);
                 }
             }
         }
-        all
+        Ok(all)
     }
+}
+
+/// `None` where there is no such record, which the change itself will tell.
+fn read(sealed: &dyn Objects, id: RecordId) -> Result<Option<Arc<Record>>, StoreError> {
+    match sealed.read(id) {
+        Err(StoreError::NotFound) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// The key in the HSM that a record names.
+fn at_device(
+    record: &Record,
+    key_of: impl Fn(RecordId) -> Result<Option<Arc<dyn PrivateKey>>, StoreError>,
+) -> Result<Option<(AtDevice, Arc<dyn PrivateKey>)>, StoreError> {
+    if !record.has_secret || record.attributes.ulong(ck::CKA_CLASS) != Some(ck::CKO_PRIVATE_KEY) {
+        return Ok(None);
+    }
+    let Some(key) = key_of(record.id)? else { return Ok(None) };
+    let Some(locator) = key.device_key().map(|key| key.locator().to_vec()) else { return Ok(None) };
+    let (label, id) = names(&record.attributes);
+    Ok(Some((AtDevice { locator, label, id }, key)))
+}
+
+/// The public half in the HSM that goes with a record: made with a key of ours, where private keys can be seen, and no other
+/// record's as well.
+fn half(
+    record: &Record,
+    sealed: &dyn Objects,
+    key_of: Option<impl Fn(RecordId) -> Result<Option<Arc<dyn PrivateKey>>, StoreError>>,
+) -> Result<Option<(Vec<u8>, Names)>, StoreError> {
+    let attributes = &record.attributes;
+    let spki = attributes.bytes(ck::CKA_PUBLIC_KEY_INFO);
+    let Some(spki) = spki.filter(|_| attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PUBLIC_KEY)) else {
+        return Ok(None);
+    };
+    let named = |class: u64| -> Result<Vec<Arc<Record>>, StoreError> {
+        let mut template: Attributes = [(ck::CKA_CLASS, class.into())].into_iter().collect();
+        let given = |kind: &u64| attributes.bytes(*kind).is_some_and(|value| !value.is_empty());
+        if let Some(kind) = [ck::CKA_ID, ck::CKA_LABEL].into_iter().find(given) {
+            template.set(kind, attributes.bytes(kind).unwrap_or_default());
+        }
+        let found = sealed.find(&template)?.into_iter().filter(|id| *id != record.id);
+        found.filter_map(|id| read(sealed, id).transpose()).collect()
+    };
+    let same = |other: &Arc<Record>| other.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) == Some(spki);
+    if named(ck::CKO_PUBLIC_KEY)?.iter().any(same) {
+        return Ok(None);
+    }
+    if let Some(key_of) = key_of {
+        let mut ours = false;
+        for other in named(ck::CKO_PRIVATE_KEY)? {
+            let found = at_device(&other, &key_of)?;
+            ours |= found.is_some_and(|(key, _)| native::spki(&key.locator) == Some(spki));
+        }
+        if !ours {
+            return Ok(None);
+        }
+    }
+    Ok(Some((spki.to_vec(), names(attributes))))
 }

@@ -41,11 +41,14 @@ type Copied = HashSet<(u64, Vec<u8>)>;
 
 #[derive(Debug, Default)]
 struct Keys {
+    /// The public keys of records that have a secret: both halves in the HSM are theirs.
+    pairs: HashSet<Vec<u8>>,
+    /// Those of the others. Somebody may have put one beside a key that is the HSM's own.
     public: HashSet<Vec<u8>>,
     /// Label and id of keys whose record does not say their public key.
-    names: HashSet<(Vec<u8>, Vec<u8>)>,
+    names: HashSet<Names>,
     /// Label and id of all keys with a secret, for those of the HSM whose public half is gone.
-    secret: HashSet<(Vec<u8>, Vec<u8>)>,
+    secret: HashSet<Names>,
 }
 
 impl Claims<'_> {
@@ -76,7 +79,7 @@ impl Claims<'_> {
             }
             // Last: a record that was destroyed meanwhile has one.
             for AtDevice { locator, label, id } in (self.pending)()? {
-                keys.public.extend(native::spki(&locator).map(<[u8]>::to_vec));
+                keys.pairs.extend(native::spki(&locator).map(<[u8]>::to_vec));
                 keys.secret.insert((label, id));
             }
             Ok(keys)
@@ -86,9 +89,12 @@ impl Claims<'_> {
         let named = |names: &HashSet<_>| {
             names.contains(&(label.clone(), Vec::new())) || names.contains(&(label.clone(), id.clone()))
         };
+        let private = attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY);
         Ok(match attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
-            Some(spki) => keys.public.contains(spki) || named(&keys.names),
-            None => attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_PRIVATE_KEY) && named(&keys.secret),
+            Some(spki) => {
+                keys.pairs.contains(spki) || !private && keys.public.contains(spki) || named(&keys.names)
+            }
+            None => private && named(&keys.secret),
         })
     }
 
@@ -110,6 +116,7 @@ impl Keys {
             self.secret.insert(names(&record.attributes));
         }
         match record.attributes.bytes(ck::CKA_PUBLIC_KEY_INFO) {
+            Some(spki) if record.has_secret => drop(self.pairs.insert(spki.to_vec())),
             Some(spki) => drop(self.public.insert(spki.to_vec())),
             None if record.has_secret => drop(self.names.insert(names(&record.attributes))),
             None => {}
@@ -128,7 +135,9 @@ fn known<T>(cell: &OnceCell<T>, read: impl FnOnce() -> Result<T, StoreError>) ->
 }
 
 /// CKA_LABEL and CKA_ID.
-pub(super) fn names(attributes: &Attributes) -> (Vec<u8>, Vec<u8>) {
+pub(super) type Names = (Vec<u8>, Vec<u8>);
+
+pub(super) fn names(attributes: &Attributes) -> Names {
     let name = |kind| attributes.bytes(kind).unwrap_or_default().to_vec();
     (name(ck::CKA_LABEL), name(ck::CKA_ID))
 }

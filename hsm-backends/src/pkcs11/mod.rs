@@ -83,7 +83,7 @@ impl Pkcs11Store {
         let device = Device::new(libraries, &options.library, options.token);
         let keeper = HsmKeeper::new(device.clone());
         let sealed = Arc::new(SealedStore::new(&options.directory, options.pin_tries, keeper));
-        let foreign = ForeignObjects::new(device.clone(), false);
+        let foreign = ForeignObjects::new(device.clone());
         let public = Public { device: device.clone(), sealed: sealed.clone(), foreign };
         Self {
             device,
@@ -129,8 +129,8 @@ impl Pkcs11Store {
         match sealed {
             Ok(sealed) => {
                 let login = Some(self.device.hold(pin, how.unwrap_or(LoggedIn::Already)));
-                let vault =
-                    Pkcs11Vault::new(self.device.clone(), sealed, Role::User, pass_through, login, None);
+                let foreign = self.public.foreign.of_login(true);
+                let vault = Pkcs11Vault::new(foreign, sealed, Role::User, pass_through, login, None);
                 vault.sealed().sweep();
                 Ok(vault)
             }
@@ -146,7 +146,8 @@ impl Pkcs11Store {
         let _turn = self.device.logins()?;
         let sealed = self.sealed.open(Role::SecurityOfficer, pin)?;
         let role = Role::SecurityOfficer;
-        Ok(Pkcs11Vault::new(self.device.clone(), sealed, role, pass_through, None, Some(pin.clone())))
+        let foreign = self.public.foreign.of_login(false);
+        Ok(Pkcs11Vault::new(foreign, sealed, role, pass_through, None, Some(pin.clone())))
     }
 }
 
@@ -258,7 +259,7 @@ impl Objects for Public {
             adopt(&self.sealed, &token(&self.device)?)?;
         }
         let copies = Copies::of(&changes, self.sealed.public(), |_| false);
-        let key_of = |id| self.sealed.keeper().open_key(id);
+        let key_of = |id| Ok(self.sealed.keeper().open_key(id));
         // Without a login no key in the HSM is to be seen.
         let write = |changes, _: &[_]| self.sealed.public().commit(changes).map(|()| Vec::new());
         changes::commit(self.sealed.public(), &self.foreign, changes, key_of, write)?;

@@ -51,14 +51,14 @@ pub(super) struct Pkcs11Vault {
 
 impl Pkcs11Vault {
     pub(super) fn new(
-        device: Arc<Device>,
+        foreign: ForeignObjects,
         sealed: SealedVault<HsmKeeper>,
         role: Role,
         pass_through: PassThrough,
         login: Option<u64>,
         so_pin: Option<Pin>,
     ) -> Self {
-        let foreign = ForeignObjects::new(device.clone(), role == Role::User);
+        let device = foreign.device().clone();
         Self { device, sealed: Some(sealed), foreign, role, pass_through, login, so_pin }
     }
 
@@ -117,7 +117,10 @@ impl Objects for Pkcs11Vault {
                 keeper.remember(*id, key);
             }
         }
-        let key_of = |id| keeper.open_key(id).or_else(|| self.sealed().private_key(id).ok());
+        let key_of = |id| match keeper.open_key(id).map_or_else(|| self.sealed().private_key(id), Ok) {
+            Err(StoreError::NotFound | StoreError::Unsupported) => Ok(None),
+            key => key.map(Some),
+        };
         let PassThrough { mechanisms, data } = &self.pass_through;
         let copies = Copies::of(&changes, self.sealed(), |class| {
             self.role == Role::User && if class == ck::CKO_DATA { *data } else { !mechanisms.is_empty() }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the whole program is tests")]
 
+mod beside;
 #[path = "../crash/child.rs"]
 #[expect(dead_code, reason = "it is shared with the tests that kill at random")]
 mod child;

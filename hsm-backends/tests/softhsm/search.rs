@@ -13,15 +13,15 @@ use super::{SoftHsm, objects::elsewhere};
 
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 
-fn wanted(items: &[(u64, Value)]) -> Attributes {
+pub(super) fn wanted(items: &[(u64, Value)]) -> Attributes {
     items.iter().cloned().collect()
 }
 
-fn label(label: &str) -> (u64, Value) {
+pub(super) fn label(label: &str) -> (u64, Value) {
     (ck::CKA_LABEL, Value::Bytes(label.as_bytes().to_vec()))
 }
 
-fn class(class: u64) -> (u64, Value) {
+pub(super) fn class(class: u64) -> (u64, Value) {
     (ck::CKA_CLASS, Value::Ulong(class))
 }
 
@@ -29,7 +29,7 @@ fn names(label: &str, id: u8) -> Vec<Attribute> {
     vec![Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(vec![id])]
 }
 
-fn make_pair(session: &Session, label: &str, id: u8) {
+pub(super) fn make_pair(session: &Session, label: &str, id: u8) {
     let mut public = names(label, id);
     public.extend([Attribute::EcParams(P256.to_vec()), Attribute::Verify(true), Attribute::Private(false)]);
     let mut private = names(label, id);

@@ -1,7 +1,7 @@
 //! C_FindObjectsInit: everything that is there when the search begins, as handles.
 
 use cryptoki_sys as ck;
-use hsm_backends::{Attributes, RecordId, StoreError};
+use hsm_backends::{Attributes, RecordId};
 
 use crate::{error::Result, handle::ObjectHandle, slot::Slot};
 
@@ -13,7 +13,8 @@ pub(crate) fn matching(slot: &Slot, mut wanted: Attributes) -> Result<Vec<Object
     if matches!(wanted.ulong(ck::CKA_CLASS), Some(ck::CKO_PROFILE | ck::CKO_MECHANISM)) {
         return built_in::matching(slot, &wanted);
     }
-    // The id is the name of the record and not among its attributes.
+    // A record's id is its name, by which the store looks for it, and not among its attributes.
+    let records = wanted.clone();
     let id = match wanted.remove(ck::CKA_UNIQUE_ID) {
         Some(value) => match bytes_of(&value).and_then(RecordId::from_unique_id) {
             Some(id) => Some(id),
@@ -23,10 +24,7 @@ pub(crate) fn matching(slot: &Slot, mut wanted: Attributes) -> Result<Vec<Object
     };
     let mut handles = Vec::new();
     if wanted.value(ck::CKA_TOKEN) != Some(&false.into()) {
-        let records = match id {
-            Some(id) => named(slot, id, &wanted)?,
-            None => slot.visible(|objects| objects.find(&wanted))?,
-        };
+        let records = slot.visible(|objects| objects.find(&records))?;
         handles.extend(records.into_iter().map(|id| slot.objects.token_object(id)));
     }
     if wanted.value(ck::CKA_TOKEN) != Some(&true.into()) {
@@ -42,13 +40,5 @@ fn bytes_of(value: &hsm_backends::Value) -> Option<&[u8]> {
     match value {
         hsm_backends::Value::Bytes(bytes) => Some(bytes),
         _ => None,
-    }
-}
-
-fn named(slot: &Slot, id: RecordId, wanted: &Attributes) -> Result<Vec<RecordId>> {
-    match slot.visible(|objects| objects.read(id)) {
-        Ok(record) if record.attributes.matches(wanted) => Ok(vec![id]),
-        Ok(_) | Err(StoreError::NotFound) => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
     }
 }

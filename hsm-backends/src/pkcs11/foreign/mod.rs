@@ -4,24 +4,30 @@
 //! record is a hash of the token's serial number and of what cannot change about the object, so that it is the same in
 //! every process and after every login.
 
+mod known;
 mod object;
 mod search;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
 };
 
 use algorithms::PublicKey;
 use cryptoki_sys as ck;
 
 use super::{
+    claims::{Names, names},
     device::{Device, Session},
     native::{NativeKey, key_type},
     raw::{Rv, Template},
 };
 use crate::{Attributes, PrivateKey, Record, RecordId, StoreError, Value};
+use known::Known;
 use object::{Found, id, identity};
+
+/// How often an object is looked for again whose handle is of an earlier login.
+const MAX_LOOKS: usize = 10;
 
 /// One object of the HSM.
 #[derive(Debug, Clone)]
@@ -32,18 +38,32 @@ struct Foreign {
     handle: (u64, ck::CK_OBJECT_HANDLE),
 }
 
-/// The HSM's own objects, as the last search has found them.
+/// The HSM's own objects, as the last searches have found them.
 #[derive(Debug)]
 pub(super) struct ForeignObjects {
     device: Arc<Device>,
     /// Whether private objects are to be seen.
     private: bool,
-    known: Mutex<HashMap<RecordId, Foreign>>,
+    known: Known,
 }
 
 impl ForeignObjects {
-    pub(super) fn new(device: Arc<Device>, private: bool) -> Self {
-        Self { device, private, known: Mutex::default() }
+    /// Those that are seen without a login.
+    pub(super) fn new(device: Arc<Device>) -> Self {
+        Self { device, private: false, known: Known::default() }
+    }
+
+    /// Those that a login sees; with `private`, the user's.
+    pub(super) fn of_login(&self, private: bool) -> Self {
+        Self { device: self.device.clone(), private, known: self.known.of_login() }
+    }
+
+    pub(super) fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+
+    pub(super) fn sees_private(&self) -> bool {
+        self.private
     }
 
     /// The ids of the objects that match, in the HSM's order. `is_ours` says of a key, by class, key type, CKA_ID and
@@ -69,13 +89,13 @@ impl ForeignObjects {
 
     /// One of those that a search has found.
     pub(super) fn read(&self, id: RecordId) -> Option<Arc<Record>> {
-        self.known().get(&id).map(|foreign| foreign.record.clone())
+        self.known.get(id).map(|foreign| foreign.record)
     }
 
     /// Its private key. An object that is no private key, or one whose public half the HSM does not have, is
     /// [`StoreError::Unsupported`].
     pub(super) fn private_key(&self, id: RecordId) -> Option<Result<Arc<dyn PrivateKey>, StoreError>> {
-        self.known().get(&id).map(|foreign| foreign.key.clone().ok_or(StoreError::Unsupported))
+        self.known.get(id).map(|foreign| foreign.key.ok_or(StoreError::Unsupported))
     }
 
     /// Changes what may be changed of an object in the HSM: its label and id.
@@ -85,7 +105,7 @@ impl ForeignObjects {
         version: u64,
         attributes: &Attributes,
     ) -> Result<(), StoreError> {
-        let foreign = self.known().get(&id).cloned().ok_or(StoreError::NotFound)?;
+        let foreign = self.known.get(id).ok_or(StoreError::NotFound)?;
         if foreign.record.version != version {
             return Err(StoreError::Changed);
         }
@@ -99,7 +119,7 @@ impl ForeignObjects {
                 _ => return Err(StoreError::Unsupported),
             }
         }
-        self.on(&foreign, "C_SetAttributeValue", |session, handle| {
+        let handle = self.on((id, version), "C_SetAttributeValue", |session, handle| {
             session.raw.set_values(session.handle, handle, &changes)
         })?;
         let record = Arc::new(Record {
@@ -108,25 +128,36 @@ impl ForeignObjects {
             ..(*foreign.record).clone()
         });
         let key = self.key_of(&record.attributes, record.has_secret)?;
-        self.known().insert(id, Foreign { record, key, ..foreign });
+        self.known.put(id, Foreign { record, key, handle });
         Ok(())
     }
 
     /// Destroys an object in the HSM.
     pub(super) fn destroy(&self, id: RecordId) -> Result<(), StoreError> {
-        let foreign = self.known().get(&id).cloned().ok_or(StoreError::NotFound)?;
-        self.on(&foreign, "C_DestroyObject", |session, handle| session.raw.destroy(session.handle, handle))?;
-        self.known().remove(&id);
+        let version = self.known.get(id).ok_or(StoreError::NotFound)?.record.version;
+        let destroyed = self.on((id, version), "C_DestroyObject", |session, handle| {
+            session.raw.destroy(session.handle, handle)
+        });
+        match destroyed {
+            // It was there: the HSM destroyed it, and the answer was lost.
+            Ok(_) | Err(StoreError::NotFound) => self.known.forget(id),
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
-    /// Destroys the public key objects of a key in the HSM: their record is gone, and they were made with it.
-    pub(super) fn destroy_public(&self, spki: &[u8]) -> Result<(), StoreError> {
+    /// Destroys the public half of a key in the HSM, which has the names of a record that is gone and was made with it.
+    pub(super) fn destroy_public(&self, spki: &[u8], (label, key_id): &Names) -> Result<(), StoreError> {
+        let is_named = |object: &Attributes| {
+            let (their_label, their_id) = names(object);
+            // A key in the HSM has a CKA_ID even where its record has none.
+            their_label == *label && (key_id.is_empty() || their_id == *key_id)
+        };
         let Ok(public) = PublicKey::from_spki(spki) else { return Ok(()) };
         let key_type = key_type(public.algorithm());
         let done = self.device.call(|session| {
             for object in search::keys(session, ck::CKO_PUBLIC_KEY, key_type, self.private)? {
-                if object.spki.as_deref() == Some(spki) {
+                if object.spki.as_deref() == Some(spki) && is_named(&object.attributes) {
                     session.raw.destroy(session.handle, object.handle)?;
                 }
             }
@@ -135,21 +166,29 @@ impl ForeignObjects {
         done.map_err(|failure| failure.of(&self.device, "C_DestroyObject"))
     }
 
+    /// Does something with an object at its version, and gives back the handle by which it was done. A handle of an earlier
+    /// login is worth nothing: then the object is looked for again.
     fn on(
         &self,
-        foreign: &Foreign,
+        (id, version): (RecordId, u64),
         doing: &str,
         f: impl Fn(&Session, ck::CK_OBJECT_HANDLE) -> Result<(), Rv>,
-    ) -> Result<(), StoreError> {
-        let done = self.device.call(|session| match foreign.handle {
-            (turn, handle) if turn == session.turn => f(session, handle).map(|()| true),
-            _ => Ok(false),
-        });
-        match done.map_err(|failure| failure.of(&self.device, doing))? {
-            true => Ok(()),
-            // The handle is of an earlier login: look again, then change what was meant.
-            false => Err(StoreError::Changed),
+    ) -> Result<(u64, ck::CK_OBJECT_HANDLE), StoreError> {
+        for _ in 0..MAX_LOOKS {
+            let Foreign { record, handle, .. } = self.known.get(id).ok_or(StoreError::NotFound)?;
+            if record.version != version {
+                return Err(StoreError::Changed);
+            }
+            let done = self.device.call(|session| match handle {
+                (turn, handle) if turn == session.turn => f(session, handle).map(|()| true),
+                _ => Ok(false),
+            });
+            if done.map_err(|failure| failure.of(&self.device, doing))? {
+                return Ok(handle);
+            }
+            self.refresh(&Attributes::new())?;
         }
+        Err(StoreError::Busy)
     }
 
     /// Reads what the HSM has of what is asked for. Objects keep their version for as long as they look the same.
@@ -174,25 +213,22 @@ impl ForeignObjects {
         let present: HashSet<RecordId> = list.iter().map(|(id, _)| *id).collect();
         let is_missing =
             |id: &RecordId, known: &Foreign| !present.contains(id) && known.record.attributes.matches(asked);
-        let mut known = self.known();
-        if !asked.is_empty() && known.iter().any(|(id, known)| is_missing(id, known)) {
+        if !asked.is_empty() && self.known.any(is_missing) {
             // Gone, or changed by somebody else and still there.
-            drop(known);
             return self.refresh(&Attributes::new());
         }
-        known.retain(|id, known| !is_missing(id, known));
-        drop(known);
+        self.known.forget_all(is_missing);
         Ok(list)
     }
 
     fn keep(&self, id: RecordId, turn: u64, object: Found) -> Result<Arc<Record>, StoreError> {
         let Found { handle, attributes, public: _, spki: _ } = object;
         let handle = (turn, handle);
-        let before = self.known().get(&id).cloned();
+        let before = self.known.get(id);
         if let Some(before) = &before
             && before.record.attributes == attributes
         {
-            self.known().insert(id, Foreign { handle, ..before.clone() });
+            self.known.put(id, Foreign { handle, ..before.clone() });
             return Ok(before.record.clone());
         }
         let version = before.map_or(1, |before| before.record.version + 1);
@@ -200,7 +236,7 @@ impl ForeignObjects {
             matches!(attributes.ulong(ck::CKA_CLASS), Some(ck::CKO_PRIVATE_KEY | ck::CKO_SECRET_KEY));
         let key = self.key_of(&attributes, has_secret)?;
         let record = Arc::new(Record { id, version, attributes, has_secret });
-        self.known().insert(id, Foreign { record: record.clone(), key, handle });
+        self.known.put(id, Foreign { record: record.clone(), key, handle });
         Ok(record)
     }
 
@@ -216,9 +252,5 @@ impl ForeignObjects {
         let guarded = attributes.flag(ck::CKA_ALWAYS_AUTHENTICATE);
         let key = NativeKey::kept(&self.device, public, name(ck::CKA_LABEL), name(ck::CKA_ID), guarded)?;
         Ok(Some(Arc::new(key)))
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<RecordId, Foreign>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
