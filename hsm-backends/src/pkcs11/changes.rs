@@ -131,11 +131,14 @@ fn read(sealed: &dyn Objects, id: RecordId) -> Result<Option<Arc<Record>>, Store
     }
 }
 
+/// A key as the HSM has it, and to be used.
+type Opened = (AtDevice, Arc<dyn PrivateKey>);
+
 /// The key in the HSM that a record names.
 fn at_device(
     record: &Record,
     key_of: impl Fn(RecordId) -> Result<Option<Arc<dyn PrivateKey>>, StoreError>,
-) -> Result<Option<(AtDevice, Arc<dyn PrivateKey>)>, StoreError> {
+) -> Result<Option<Opened>, StoreError> {
     if !record.has_secret || record.attributes.ulong(ck::CKA_CLASS) != Some(ck::CKO_PRIVATE_KEY) {
         return Ok(None);
     }
