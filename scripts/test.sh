@@ -21,7 +21,11 @@ say "Rust tests"
 export TSS2_LOG=all+none
 export TRELLIS_TESTS_NOT_RUN=$work/not-run
 : >"$TRELLIS_TESTS_NOT_RUN"
-# Documents of real enclaves, where there are any; tests run in the folder of their crate.
+# Documents of real enclaves, which some checkouts have in a folder beside them; an empty variable is none. Tests run in the
+# folder of their crate.
+if [[ -z ${TRELLIS_NITRO_DOCUMENTS+is-set} && -e ../shared/nitro/aws_nitro_root_g1.der ]]; then
+    TRELLIS_NITRO_DOCUMENTS=../shared/nitro
+fi
 [[ -z ${TRELLIS_NITRO_DOCUMENTS:-} ]] || TRELLIS_NITRO_DOCUMENTS=$(realpath "$TRELLIS_NITRO_DOCUMENTS")
 export TRELLIS_NITRO_DOCUMENTS
 # A test that needs the module finds it by TRELLIS_MODULE, the command by TRELLIS_CLI.

@@ -13,7 +13,6 @@ use cryptoki::{
 
 use crate::measure::Result;
 
-const PIN: &str = "bench-user-pin";
 const SO_PIN: &str = "bench-so-pin";
 
 /// Whose module it is.
@@ -58,6 +57,9 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
+    /// The PIN of every bench token.
+    pub(crate) const PIN: &str = "bench-user-pin";
+
     /// Loads a module and opens its token, which is made if there is none. `objects` fill it already.
     pub(crate) fn load(kind: Kind, path: &Path, objects: usize) -> Result<Self> {
         let module = Self::loaded(path)?;
@@ -81,7 +83,7 @@ impl Contender {
         {
             let session = module.open_rw_session(slot)?;
             session.login(UserType::So, Some(&AuthPin::new(SO_PIN.into())))?;
-            session.init_pin(&AuthPin::new(PIN.into()))?;
+            session.init_pin(&AuthPin::new(Self::PIN.into()))?;
             session.logout()?;
         }
         Ok((slot, Self::logged_in(module, slot)?))
@@ -138,8 +140,8 @@ impl Contender {
         Attribute::Id(index.to_be_bytes().to_vec())
     }
 
-    /// The PIN of every bench token.
+    /// The same for cryptoki.
     pub(crate) fn pin() -> AuthPin {
-        AuthPin::new(PIN.into())
+        AuthPin::new(Self::PIN.into())
     }
 }

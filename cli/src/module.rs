@@ -139,6 +139,11 @@ impl Module {
         Ok(self.pkcs11.get_library_info()?)
     }
 
+    /// Whether it is Trellis's own.
+    pub(crate) fn is_trellis(&self) -> Result<bool> {
+        Ok(self.raw()?.vendor().is_some())
+    }
+
     /// The same library for the calls that `cryptoki` does not make.
     pub(crate) fn raw(&self) -> Result<Raw> {
         Raw::new(&self.path)

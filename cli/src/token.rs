@@ -225,30 +225,57 @@ impl<'m> OpenToken<'m> {
 
     /// Logs the user in, unless the token wants no login or there is one.
     pub(crate) fn login(&mut self, source: Option<&PinSource>) -> Result<()> {
+        if self.wants_login()? {
+            self.pin = self.obtain(source, UserType::User)?;
+            self.login_as_user(source)?;
+        }
+        Ok(())
+    }
+
+    /// The same before C_SetPIN, to which the PIN is given: Trellis's module takes none from `pin-source` there.
+    pub(crate) fn login_to_change_pin(&mut self, source: Option<&PinSource>) -> Result<()> {
+        if !self.has_pin_source()? {
+            return self.login(source);
+        }
+        if self.wants_login()? {
+            let pin = self.ask(source, UserType::User);
+            let slot = self.token.slot.id();
+            let doing =
+                format!("the PIN in the file of `pin-source` of slot {slot} has to be given to change it");
+            self.pin = Some(if source.is_none() { pin.while_doing(&doing) } else { pin }?);
+            self.login_as_user(source)?;
+        }
+        Ok(())
+    }
+
+    fn wants_login(&self) -> Result<bool> {
         if self.logged_in || !self.token.info.login_required() {
-            return Ok(());
+            return Ok(false);
         }
         if !self.token.info.user_pin_initialized() {
             return Err(Error::login(format!("token `{}` has no user PIN yet", self.token.info.label()))
                 .remedy("set one with `trellis token reset-pin` and the SO PIN"));
         }
-        self.typed = matches!(source, None | Some(PinSource::Prompt));
-        self.pin = self.obtain(source, "user PIN", "--pin-source")?;
-        self.login_as(UserType::User, "user PIN")?;
+        Ok(true)
+    }
+
+    fn login_as_user(&mut self, source: Option<&PinSource>) -> Result<()> {
+        self.typed = self.pin.is_some() && is_typed(source);
+        self.login_as(UserType::User)?;
         self.logged_in = true;
         Ok(())
     }
 
     /// Logs the security officer in.
     pub(crate) fn login_so(&mut self, source: Option<&PinSource>) -> Result<()> {
-        self.typed = matches!(source, None | Some(PinSource::Prompt));
-        self.pin = self.obtain(source, "SO PIN", "--so-pin-source")?;
-        self.login_as(UserType::So, "SO PIN")
+        self.pin = self.obtain(source, UserType::So)?;
+        self.typed = self.pin.is_some() && is_typed(source);
+        self.login_as(UserType::So)
     }
 
     /// The login that a key with CKA_ALWAYS_AUTHENTICATE wants between the start and the end of an operation.
     pub(crate) fn login_for_operation(&self) -> Result<()> {
-        self.login_as(UserType::ContextSpecific, "user PIN")
+        self.login_as(UserType::ContextSpecific)
     }
 
     /// The PIN that logged in.
@@ -256,21 +283,31 @@ impl<'m> OpenToken<'m> {
         self.pin.as_ref()
     }
 
-    /// `None` when the token has a keypad of its own.
-    fn obtain(&self, source: Option<&PinSource>, name: &str, option: &str) -> Result<Option<Secret>> {
-        if self.token.info.protected_authentication_path() {
-            return Ok(None);
-        }
-        let whose = format!("of token `{}`", self.token.info.label());
-        pin::obtain(source, Wanted { name, whose: &whose, option, new: false }).map(Some)
+    /// Whether Trellis's module knows the user's PIN, and nobody else's, from `pin-source` of the slot.
+    pub(crate) fn has_pin_source(&self) -> Result<bool> {
+        Ok(self.token.info.protected_authentication_path() && self.module.is_trellis()?)
     }
 
-    fn login_as(&self, user: UserType, name: &str) -> Result<()> {
+    /// `None` where no source is given and the token needs none (CKF_PROTECTED_AUTHENTICATION_PATH).
+    fn obtain(&self, source: Option<&PinSource>, user: UserType) -> Result<Option<Secret>> {
+        let needs_none = source.is_none()
+            && self.token.info.protected_authentication_path()
+            && !(matches!(user, UserType::So) && self.has_pin_source()?);
+        if needs_none { Ok(None) } else { self.ask(source, user).map(Some) }
+    }
+
+    fn ask(&self, source: Option<&PinSource>, user: UserType) -> Result<Secret> {
+        let option = if matches!(user, UserType::So) { "--so-pin-source" } else { "--pin-source" };
+        let whose = format!("of token `{}`", self.token.info.label());
+        pin::obtain(source, Wanted { name: name_of_pin(user), whose: &whose, option, new: false })
+    }
+
+    fn login_as(&self, user: UserType) -> Result<()> {
         let pin = self.pin.as_ref().map(Secret::pin).transpose()?;
         match self.session.login(user, pin.as_ref()) {
             Ok(()) | Err(cryptoki::error::Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(error) => {
-                let doing = format!("{name} of token `{}`", self.token.info.label());
+                let doing = format!("{} of token `{}`", name_of_pin(user), self.token.info.label());
                 let error = Error::from(error).explained().while_doing(&doing);
                 Err(if error.is("CKR_PIN_INCORRECT") {
                     error.remedy(self.tries_left(user))
@@ -301,6 +338,15 @@ impl<'m> OpenToken<'m> {
             (false, false, _) => "type it again with care",
         }
     }
+}
+
+fn name_of_pin(user: UserType) -> &'static str {
+    if matches!(user, UserType::So) { "SO PIN" } else { "user PIN" }
+}
+
+/// Whether a PIN from there is typed at the terminal.
+fn is_typed(source: Option<&PinSource>) -> bool {
+    matches!(source, None | Some(PinSource::Prompt))
 }
 
 fn open_session(module: &Module, token: &Token, writable: bool) -> Result<Session> {

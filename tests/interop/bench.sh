@@ -8,7 +8,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 cd "$top"
 bench=$target/release/trellis-bench
-[[ -r $TRELLIS_MODULE && -x $bench ]] || die "there is no module $TRELLIS_MODULE or no $bench; type: make bench-interop"
+for file in "$TRELLIS_MODULE" "$TRELLIS_CLI" "$bench"; do
+    [[ -r $file ]] || die "there is no $file; type: make bench-interop"
+done
 if [[ $(id -u) != 0 ]]; then
     as_root=(sudo "TRELLIS_CACHE=$TRELLIS_CACHE" "CARGO_TARGET_DIR=$target" "$here/bench.sh" "$@")
     sudo -n true 2>/dev/null && exec "${as_root[@]}"
@@ -25,7 +27,7 @@ flock 9
 folder=/opt/trellis-bench
 rm -rf "$root$folder"
 mkdir -p "$root$folder/target/release" "$root$folder/parts" "$root$folder/docs"
-cp "$(realpath "$TRELLIS_MODULE")" "$bench" "$root$folder/target/release/"
+cp "$(realpath "$TRELLIS_MODULE")" "$TRELLIS_CLI" "$bench" "$root$folder/target/release/"
 [[ ! -r $target/release/libtrellis_tpm.so ]] || cp "$target/release/libtrellis_tpm.so" "$root$folder/target/release/"
 parts=$("$top/scripts/parts.sh")
 cp "$parts"/trellis-{enclave-emulated,cosigner-host,kms-double} \

@@ -54,7 +54,7 @@ fn bounds(text: &mut String, rows: &[Row]) -> Result<()> {
             Verdict::Unknown => "not measured here".to_owned(),
         };
         let what = in_words(row, bound);
-        writeln!(text, "| {what} | {} | {} | {verdict} |", bound.promise(), bound.finding(row))?;
+        writeln!(text, "| {what} | {} | {} | {verdict} |", bound.promise(row), bound.finding(row))?;
     }
     let count = all().count();
     writeln!(

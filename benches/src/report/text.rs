@@ -35,7 +35,7 @@ pub(crate) fn print(rows: &[Row]) {
                 Verdict::Unknown => "unknown",
             };
             let what = format!("{}: {}", row.group, row.what);
-            println!("  {verdict}  {what}: {}; {}", bound.finding(row), bound.promise());
+            println!("  {verdict}  {what}: {}; {}", bound.finding(row), bound.promise(row));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod find;
 mod generate;
+mod imports;
 mod instructions;
 mod memory;
 mod objects;
@@ -55,7 +56,7 @@ pub(crate) fn of_modules() -> Vec<Plan> {
         startup::rows(),
         instructions::rows(),
         // Last, for they stay on the token.
-        objects::imports(),
+        imports::rows(),
     ]
     .into_iter()
     .flatten()

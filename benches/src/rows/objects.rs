@@ -4,9 +4,8 @@ use cryptoki::object::{Attribute, AttributeType};
 
 use crate::{
     algorithm::Algorithm,
-    batch,
     bound::Bound,
-    contender::{Contender, Kind},
+    contender::Contender,
     measure::{Done, Operation, Result},
     row::{Column, Plan},
     sqlite::{self, SQLITE},
@@ -14,8 +13,6 @@ use crate::{
 
 use super::{MESSAGE, group::OBJECTS};
 
-/// Keys that are imported in one call.
-const IMPORTS: usize = 10_000;
 const ALONE: &str = "sign alone";
 const COPIED: &str = "copy to the session, sign, destroy";
 
@@ -125,31 +122,4 @@ fn copy_sign_destroy(algorithm: Algorithm) -> Plan {
     let bound = Bound::AtMost { column: Column::ours(COPIED), times: 1.08, of: Column::ours(ALONE) };
     // Of a signature that takes 30 µs a copy is a larger part: the promise is about ML-DSA-65.
     if algorithm == Algorithm::MlDsa65 { plan.promising([bound]).longer(6) } else { plan }
-}
-
-/// Ten thousand key pairs in one call, once: they stay on the token.
-pub(super) fn imports() -> Vec<Plan> {
-    let row = |name: &str, ml_dsa| {
-        Plan::new(
-            OBJECTS,
-            format!("import {IMPORTS} {name} key pairs in one call"),
-            move |contenders, row| {
-                for contender in contenders.iter().filter(|contender| contender.kind == Kind::Trellis) {
-                    let seeds: Vec<_> = (0..IMPORTS).map(|index| seed(index, ml_dsa)).collect();
-                    let took = batch::import(&contender.path, &contender.session, ml_dsa, &seeds)?;
-                    row.add_once(Column::ours(""), took);
-                }
-                Ok(())
-            },
-        )
-        .promising([Bound::Micros(2e6)])
-    };
-    vec![row("Ed25519", false), row("ML-DSA-65", true)]
-}
-
-/// One that no other key has.
-fn seed(index: usize, ml_dsa: bool) -> [u8; 32] {
-    let mut seed = [u8::from(ml_dsa); 32];
-    seed[..8].copy_from_slice(&index.to_be_bytes());
-    seed
 }

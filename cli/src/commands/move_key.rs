@@ -67,10 +67,7 @@ impl MoveArgs {
 
         let entry = self.entry(&from, &name)?;
         refuse_namesake(&entry, &to)?;
-        let mut items = transfer(&entry, &mut from, &mut to)?;
-        if let Some(error) = items.iter_mut().find_map(|item| item.error.take()) {
-            return Err(error.while_doing("the key stays where it is"));
-        }
+        let items = transfer(&entry, &mut from, &mut to)?;
         if !self.copy {
             delete(&entry, &from)?;
         }
@@ -129,7 +126,9 @@ impl MoveArgs {
     }
 }
 
+/// All of them, or the first that does not move as the error.
 fn transfer(entry: &Entry, from: &mut OpenToken, to: &mut OpenToken) -> Result<Vec<Item>> {
+    let target = clean(to.token.info.label());
     let mut transfer = Transfer::new(from, to)?;
     let is_private = |object: &&Object| object.class == ObjectClass::PRIVATE_KEY;
     let mut privates = entry.objects.iter().filter(is_private);
@@ -141,16 +140,42 @@ fn transfer(entry: &Entry, from: &mut OpenToken, to: &mut OpenToken) -> Result<V
     let public = private.and_then(|private| entry.objects.iter().find(|object| are_halves(private, object)));
     let mut items = Vec::new();
     if let Some(private) = private {
-        items.extend(transfer.pair(Halves { private, public }));
+        let mut pair = transfer.pair(Halves { private, public });
+        if let Some(error) = pair.iter_mut().find_map(|item| item.error.take()) {
+            return Err(error.while_doing("the key stays where it is"));
+        }
+        items.extend(pair);
     }
     let is_done = |object: &Object| {
         object.class == ObjectClass::PRIVATE_KEY
             || public.is_some_and(|public| public.handle == object.handle)
     };
     for object in entry.objects.iter().filter(|object| !is_done(object)) {
-        items.push(transfer.single(object));
+        let mut item = transfer.single(object);
+        if let Some(error) = item.error.take() {
+            return Err(in_both(error, &items, object, &target));
+        }
+        items.push(item);
     }
     Ok(items)
+}
+
+/// What did not move, and where the rest is now.
+fn in_both(error: Error, items: &[Item], failed: &Object, target: &str) -> Error {
+    if items.is_empty() {
+        return error.while_doing("the key stays where it is");
+    }
+    let there: Vec<_> = items.iter().map(|item| class_name(item.class)).collect();
+    let doing = format!(
+        "the {} object does not move; nothing is deleted, and token `{target}` has these objects now as well: {}",
+        class_name(failed.class),
+        there.join(", ")
+    );
+    let first = error.what_to_do().map(|remedy| format!("{remedy}; ")).unwrap_or_default();
+    let remedy = format!(
+        "{first}then run the command again, which goes on; or remove the copy from token `{target}` with `trellis key delete`"
+    );
+    error.while_doing(&doing).remedy(remedy)
 }
 
 /// The secret last: as long as there is anything to finish, the key is found by its name.

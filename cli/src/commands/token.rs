@@ -244,16 +244,14 @@ impl SetPinArgs {
         if self.so {
             open.login_so(self.so_pin_source.as_ref().or(self.token.pin_source.as_ref()))?;
         } else {
-            open.login(self.token.source(None)?.as_ref())?;
+            open.login_to_change_pin(self.token.source(None)?.as_ref())?;
         }
         let old = open.pin().ok_or_else(keypad)?.pin()?;
         let new = new_pin(&open.token.info, self.new_pin_source.as_ref(), whose, "--new-pin-source")?;
         open.session().set_pin(&old, &new.pin()?).while_doing(&format!("changing the {whose}"))?;
-        done(
-            global,
-            &open.token,
-            &format!("The {whose} of token `{}` is changed.", clean(open.token.info.label())),
-        )
+        let sentence = format!("The {whose} of token `{}` is changed.", clean(open.token.info.label()));
+        let more = if self.so { String::new() } else { pin_source_to_change(&open)? };
+        done(global, &open.token, &(sentence + &more))
     }
 }
 
@@ -267,12 +265,21 @@ impl ResetPinArgs {
         let new =
             new_pin(&open.token.info, self.new_pin_source.as_ref(), "new user PIN", "--new-pin-source")?;
         open.session().init_pin(&new.pin()?).while_doing("setting the user PIN")?;
-        done(
-            global,
-            &open.token,
-            &format!("The user of token `{}` has a new PIN.", clean(open.token.info.label())),
-        )
+        let sentence = format!("The user of token `{}` has a new PIN.", clean(open.token.info.label()));
+        done(global, &open.token, &(sentence + &pin_source_to_change(&open)?))
     }
+}
+
+/// What is left to do after the user's PIN has changed; nothing on a slot without `pin-source`.
+fn pin_source_to_change(open: &OpenToken) -> Result<String> {
+    if !open.has_pin_source()? {
+        return Ok(String::new());
+    }
+    let slot = open.token.slot.id();
+    Ok(format!(
+        "\nThe file that `pin-source` of slot {slot} names must have it too: until then each program that logs in without a \
+         PIN spends a try of the PIN on the old one."
+    ))
 }
 
 /// A PIN that does not exist yet, held to the token's limits before anything is changed.

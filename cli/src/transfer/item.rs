@@ -23,7 +23,7 @@ pub(crate) enum Fate {
 /// One object of the source.
 #[derive(Debug)]
 pub(crate) struct Item {
-    class: ObjectClass,
+    pub(crate) class: ObjectClass,
     label: String,
     id: String,
     algorithm: String,

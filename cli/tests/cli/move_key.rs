@@ -174,6 +174,31 @@ fn a_run_that_ended_early_is_finished_by_the_next() {
     assert_eq!(keys(&bench, "b").len(), 2);
 }
 
+/// Of all that has one CKA_ID, a part cannot go: the rest is in both tokens, which is said, and the next run finishes.
+#[test]
+fn what_moved_before_the_rest_could_not_is_told() {
+    let bench = two_tokens();
+    generate(&bench, "ecdsa-p256", "k", &["--id", "01"]);
+    // Our command makes no second key of one CKA_ID.
+    let mut tool = Command::new("pkcs11-tool");
+    bench.environment(&mut tool);
+    tool.arg("--module").arg(&bench.module).args(["--token-label", "a", "--login", "--pin", PIN]);
+    tool.args(["--keygen", "--key-type", "AES:32", "--label", "fixed", "--id", "01"]);
+    assert!(tool.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    for _ in 0..2 {
+        let error = try_move(&bench, "k", "a", "b", &[]).expect(7).error();
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with("the secret object does not move"), "{error}");
+        assert!(message.contains("token `b` has these objects now as well: private, public"), "{error}");
+        assert!(error["remedy"].as_str().unwrap().contains("then run the command again"), "{error}");
+        assert_eq!((keys(&bench, "a").len(), keys(&bench, "b").len()), (1, 1));
+    }
+    bench.user(&["key", "delete", "pkcs11:id=%01;type=secret-key", "--token", "a", "--yes"]);
+    let report = moved(&bench, "k", "a", "b", &[]);
+    assert_eq!(results(&report), ["private already-there signature", "public already-there -"]);
+    assert!(keys(&bench, "a").is_empty());
+}
+
 #[test]
 fn certificates_go_along_when_they_are_meant() {
     let bench = two_tokens();

@@ -160,6 +160,51 @@ fn the_officer_changes_and_resets() {
     so("env:TEST_NEW_PIN", &["reset-pin"]).expect(0);
 }
 
+/// `pin-source` of a slot is the user's: it serves C_Login where no source is given, and neither the officer nor C_SetPIN.
+#[test]
+fn a_slot_with_pin_source_asks_for_what_the_file_does_not_serve() {
+    let bench = Bench::new();
+    if bench.kind != Kind::Trellis {
+        return;
+    }
+    let file = bench.write("slot.pin", PIN);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let slots = String::from_utf8(bench.read("trellis.toml")).unwrap();
+    let with_source = slots.replacen("[[slot]]", &format!("[[slot]]\npin-source = \"file:{file}\""), 1);
+    bench.write("trellis.toml", with_source);
+    assert_eq!(bench.ok_json(&["token", "show"])["protected_authentication_path"], true);
+    bench.ok(&["key", "list"]);
+    bench.ok(&["key", "list", "--pin-source", "env:TEST_PIN"]);
+    bench.run(&["key", "list", "--pin-source", "env:TEST_WRONG_PIN"]).expect(3).says("PIN is wrong");
+    bench.run(&["key", "list", "--pin-source", "prompt"]).expect(3).says("no terminal");
+
+    let to_new = ["--new-pin-source", "env:TEST_NEW_PIN"];
+    let so = |command: &[&str]| bench.run(&[&["token"], command, &to_new].concat());
+    so(&["reset-pin"]).expect(3).says("the SO PIN is needed").says("--so-pin-source");
+    so(&["reset-pin", "--so-pin-source", "env:TEST_WRONG_PIN"]).expect(3).says("SO PIN of token `test`");
+    so(&["set-pin", "--so"]).expect(3).says("the SO PIN is needed");
+    so(&["set-pin", "--so", "--so-pin-source", "env:TEST_WRONG_PIN"]).expect(3).says("PIN is wrong");
+    let changed = so(&["set-pin", "--so", "--so-pin-source", "env:TEST_SO_PIN"]).expect(0).text();
+    assert!(!changed.contains("pin-source"), "{changed}");
+
+    let set =
+        |from: &[&str], to: &str| bench.run(&[&["token", "set-pin", "--new-pin-source", to], from].concat());
+    set(&[], "env:TEST_NEW_PIN").expect(3).says("`pin-source` of slot 0").says("--pin-source file:PATH");
+    set(&["--pin-source", "env:TEST_WRONG_PIN"], "env:TEST_NEW_PIN").expect(3).says("PIN is wrong");
+    let changed = set(&["--pin-source", &format!("file:{file}")], "env:TEST_NEW_PIN").expect(0).text();
+    assert!(changed.contains("The file that `pin-source` of slot 0 names must have it too"), "{changed}");
+    bench.run(&["key", "list"]).expect(3).says("PIN is wrong");
+    bench.write("slot.pin", "a new pin 2");
+    bench.ok(&["key", "list"]);
+
+    let reset =
+        ["token", "reset-pin", "--so-pin-source", "env:TEST_NEW_PIN", "--new-pin-source", "env:TEST_PIN"];
+    assert!(bench.ok(&reset).text().contains("must have it too"));
+    bench.run(&["key", "list"]).expect(3);
+    bench.write("slot.pin", PIN);
+    bench.ok(&["key", "list"]);
+}
+
 #[test]
 fn a_wrong_pin_is_reported_for_people_and_for_programs() {
     let bench = Bench::new();
