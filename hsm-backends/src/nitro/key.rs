@@ -131,9 +131,11 @@ pub(super) fn before(token_id: &[u8; 16]) -> Result<(UserId, AtDevice), StoreErr
     Ok((user_id, key))
 }
 
+/// The same layer fails in another class where the host cannot read or write its records.
 fn is_gone(host: &Host, answer: &Response) -> Result<(), StoreError> {
     match answer {
-        Response::Destroyed {} | Response::Failed(Failure { layer: Layer::Record, .. }) => Ok(()),
+        Response::Destroyed {}
+        | Response::Failed(Failure { class: Class::SigningFailed, layer: Layer::Record }) => Ok(()),
         other => Err(host.unexpected(other)),
     }
 }

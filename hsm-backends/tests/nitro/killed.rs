@@ -157,6 +157,56 @@ fn a_key_that_the_host_may_still_be_making_is_looked_for_again() {
     assert_eq!(intents(&token), 0);
 }
 
+/// While it lives, the host can neither read nor write its key records.
+struct WithoutRecords(rusqlite::Connection);
+
+impl WithoutRecords {
+    fn of(stand: &Stand) -> Self {
+        let sql = rusqlite::Connection::open(stand.directory().join("records")).unwrap();
+        sql.execute_batch("ALTER TABLE key RENAME TO elsewhere").unwrap();
+        Self(sql)
+    }
+}
+
+impl Drop for WithoutRecords {
+    fn drop(&mut self) {
+        self.0.execute_batch("ALTER TABLE elsewhere RENAME TO key").unwrap();
+    }
+}
+
+/// Whatever was put off is due.
+fn make_due(token: &Nitro) {
+    let sql = rusqlite::Connection::open(token.options("token").directory.join("token.db")).unwrap();
+    sql.execute("UPDATE intent SET due = NULL", []).unwrap();
+}
+
+#[test]
+fn a_key_is_not_taken_for_gone_because_the_host_cannot_write() {
+    let mut stand = Stand::start(&["--questions-per-key=100"]).unwrap();
+    let token = Nitro::at_host(&stand.host());
+    let log_in = || token.open().unlock(Role::User, &token.user_pin()).unwrap();
+    let vault = log_in();
+    let id = make(&*vault, &ED25519);
+    stand.kill_host();
+    vault.commit(vec![Change::Destroy { id }]).unwrap_err();
+    stand.start_host().unwrap();
+    let without = WithoutRecords::of(&stand);
+    drop(log_in());
+    drop(without);
+    assert_eq!((at_host(&token).len(), intents(&token)), (1, 1));
+    make_due(&token);
+    drop(log_in());
+    assert_eq!((at_host(&token).len(), intents(&token)), (0, 0));
+    // The same for a key that goes with its value.
+    let made = vault.generate(&ED25519).unwrap();
+    let without = WithoutRecords::of(&stand);
+    drop(made);
+    drop(without);
+    assert_eq!((at_host(&token).len(), intents(&token)), (1, 1));
+    drop(log_in());
+    assert_eq!((at_host(&token).len(), intents(&token)), (0, 0));
+}
+
 #[test]
 fn no_key_is_left_at_the_host_by_processes_that_were_killed_at_random() {
     let token = Nitro::new();
