@@ -63,8 +63,16 @@ impl StoreError {
     /// Of a key that its device did not destroy: whoever asked for it is told that it is there yet, although no search finds
     /// its object any more.
     pub(crate) fn of_a_key_that_goes_later(self) -> Self {
-        let say =
-            |why| format!("{why}; the object is gone, and its key goes from the device at a later login");
+        self.and_say("the object is gone, and its key goes from the device at a later login")
+    }
+
+    /// Of the keys of a token that C_InitToken has erased.
+    pub(crate) fn of_keys_that_go_later(self) -> Self {
+        self.and_say("the token is new, and the old one's keys go when the new one's user logs in")
+    }
+
+    fn and_say(self, what: &str) -> Self {
+        let say = |why| format!("{why}; {what}");
         match self {
             Self::Absent(why) => Self::Absent(say(why)),
             Self::Removed(why) => Self::Removed(say(why)),

@@ -96,22 +96,17 @@ impl Slot {
         }
     }
 
-    /// Closes the vault. Private session objects are destroyed, and the handles of private token objects are invalid
-    /// for good (PKCS#11 v3.2, C_Logout). Where the store cannot say which objects are public, all handles go. The store's
-    /// device is asked, so this is called without a lock.
-    pub(crate) fn log_out(&self) {
-        self.close(self.leave());
-    }
-
-    /// The first half of [`Slot::log_out`], which waits for nothing: nobody is logged in any more. Whoever logs in from now
-    /// on gets handles of his own.
+    /// The first half of a logout, which waits for nothing: nobody is logged in any more, and private session objects are
+    /// destroyed. Whoever logs in from now on gets handles of his own.
     pub(crate) fn leave(&self) -> Option<Left> {
         let (vault, handles) = self.objects.set_handles_aside(|| self.login.replace(None))?;
         self.objects.remove_session_objects(|object| object.attributes.read().flag(CKA_PRIVATE));
         Some(Left { vault, handles })
     }
 
-    /// The second half.
+    /// The second half closes the vault. The handles of private token objects are invalid for good (PKCS#11 v3.2, C_Logout);
+    /// where the store cannot say which objects are public, all handles go. The store's device is asked, so this is called
+    /// without a lock.
     pub(crate) fn close(&self, left: Option<Left>) {
         let Some(Left { vault, handles }) = left else { return };
         drop(vault);

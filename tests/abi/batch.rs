@@ -68,6 +68,13 @@ fn assert_pair(
     }
 }
 
+/// The most bytes that this process has had in memory.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+}
+
 isolated! {
     fn pairs_certificates_and_data_in_one_call(place) {
         let p11 = place.load();
@@ -201,6 +208,19 @@ isolated! {
         let rv = call(session, many.as_mut_ptr(), their_counts.as_mut_ptr(), 300, room.as_mut_ptr());
         assert_eq!(rv, CKR_ARGUMENTS_BAD);
         assert!(all(&p11, session, CKO_DATA).is_empty());
+        // So may be one array in many attributes, which is noticed before all of them are in memory.
+        let list = |kind, inner: &mut [CK_ATTRIBUTE]| CK_ATTRIBUTE {
+            type_: kind,
+            pValue: inner.as_mut_ptr().cast(),
+            ulValueLen: size_of_val(inner) as CK_ULONG,
+        };
+        let mut inner = vec![list(CKA_LABEL, &mut []); 4096];
+        let mut outer = vec![list(CKA_WRAP_TEMPLATE, &mut inner); 4096];
+        let before = most_memory();
+        let rv = call(session, [outer.as_mut_ptr()].as_mut_ptr(), [4096].as_mut_ptr(), 1, places);
+        assert_eq!(rv, CKR_ARGUMENTS_BAD);
+        assert_eq!(c!(p11.C_CreateObject(session, outer.as_mut_ptr(), 4096, places)), CKR_ARGUMENTS_BAD);
+        assert!(most_memory() - before < 300 << 20, "{before}, now {}", most_memory());
         // The handles may go where the counts, or the pointers to the templates, are.
         assert_eq!(call(session, all_templates, all_counts, 3, all_counts), CKR_OK);
         let made = counts;

@@ -116,6 +116,9 @@ impl Host {
     /// What an answer means that no request of ours should get.
     pub(super) fn unexpected(&self, answer: &Response) -> StoreError {
         match answer {
+            Response::Failed(Failure { class: Class::InternalError, layer }) => {
+                self.trouble(&Trouble::Answered(*layer))
+            }
             Response::Failed(failure) => self.refused(*failure),
             _ => self.device("gave an answer to something else"),
         }
@@ -153,6 +156,9 @@ impl Host {
             Trouble::Answered(Layer::KmsService) => self.device("cannot reach KMS; its log says more"),
             Trouble::Answered(Layer::Transport | Layer::Enclave) => {
                 self.device("cannot reach the enclave; look whether it runs")
+            }
+            Trouble::Answered(Layer::Record) => {
+                self.device("cannot read or write its key records; its log says more")
             }
             Trouble::Answered(layer) => self.device(&format!("failed ({layer:?}); its log says more")),
             Trouble::Unreached(error) => {

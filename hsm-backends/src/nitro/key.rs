@@ -23,6 +23,8 @@ use crate::{
 
 /// The first byte of a locator, before the user id and the public key.
 const LOCATOR_VERSION: u8 = 1;
+/// The first byte of what stands for all keys of a token, before the token's name. No record has it.
+const ALL_OF_TOKEN: u8 = 2;
 /// The longest message that Ed25519 signs here: in base64 and with a sealed key beside it, it fits into a frame.
 pub(super) const LONGEST_MESSAGE: usize = 180_000;
 
@@ -70,18 +72,36 @@ fn named(text: String) -> UserId {
     UserId::try_from(text).expect("a short text without a zero byte")
 }
 
+/// What stands on record for all keys of a token, until they are destroyed.
+pub(super) fn all_of(token_id: &[u8; 16]) -> AtDevice {
+    AtDevice { locator: [&[ALL_OF_TOKEN], &token_id[..]].concat(), label: Vec::new(), id: Vec::new() }
+}
+
+/// The inverse of [`all_of`].
+fn token_of(locator: &[u8]) -> Option<&[u8; 16]> {
+    locator.strip_prefix(&[ALL_OF_TOKEN])?.try_into().ok()
+}
+
 /// Destroys every key of a token at the host.
 pub(super) fn destroy_all(host: &Host, token_id: &[u8; 16]) -> Result<(), StoreError> {
+    destroy_all_by(host, token_id, |request| host.ask(request))
+}
+
+fn destroy_all_by(
+    host: &Host,
+    token_id: &[u8; 16],
+    ask: impl Fn(&Request) -> Result<Response, StoreError>,
+) -> Result<(), StoreError> {
     let prefix = prefix(token_id);
     let mut after = named(prefix.clone());
     loop {
-        let (keys, more) = match host.ask(&Request::List { after: Some(after) })? {
+        let (keys, more) = match ask(&Request::List { after: Some(after) })? {
             Response::Keys { keys, more } => (keys, more),
             other => return Err(host.unexpected(&other)),
         };
         let ours: Vec<_> = keys.iter().filter(|key| key.user_id.as_str().starts_with(&prefix)).collect();
         for key in &ours {
-            destroy(host, &key.user_id)?;
+            is_gone(host, &ask(&Request::Destroy { user_id: key.user_id.clone() })?)?;
         }
         match keys.last() {
             // Beyond the last of ours nothing is ours.
@@ -96,8 +116,13 @@ fn destroy(host: &Host, user_id: &UserId) -> Result<(), StoreError> {
     is_gone(host, &answer)
 }
 
-/// Destroys a key that no record names, without patience.
+/// Destroys a key that no record names, or all of a token that was erased, without patience.
 pub(super) fn settle(host: &Host, key: &AtDevice) -> Result<Settled, StoreError> {
+    if let Some(token_id) = token_of(&key.locator) {
+        // What is being made still has an intent of its own.
+        destroy_all_by(host, token_id, |request| host.ask_once(request))?;
+        return Ok(Settled::ForGood);
+    }
     let Some((user_id, public)) = user_id_of(&mut Input(&key.locator)) else { return Ok(Settled::ForGood) };
     let answer = host.ask_once(&Request::Destroy { user_id })?;
     is_gone(host, &answer)?;
@@ -131,9 +156,11 @@ pub(super) fn before(token_id: &[u8; 16]) -> Result<(UserId, AtDevice), StoreErr
     Ok((user_id, key))
 }
 
+/// The same layer fails in another class where the host cannot read or write its records.
 fn is_gone(host: &Host, answer: &Response) -> Result<(), StoreError> {
     match answer {
-        Response::Destroyed {} | Response::Failed(Failure { layer: Layer::Record, .. }) => Ok(()),
+        Response::Destroyed {}
+        | Response::Failed(Failure { class: Class::SigningFailed, layer: Layer::Record }) => Ok(()),
         other => Err(host.unexpected(other)),
     }
 }

@@ -96,14 +96,14 @@ impl KeyStore for NitroStore {
 }
 
 impl Admin for NitroStore {
-    /// The keys of the token that was go from the enclave's host with its records: no backup brings them back.
+    /// The keys of the token that was go from the enclave's host with its records: no backup brings them back. Those that
+    /// do not go now do so when the new token's user logs in.
     fn init_token(&self, so_pin: &Pin, label: &str) -> Result<(), StoreError> {
-        let before = match self.sealed.token_id() {
-            Err(StoreError::TokenNotInitialized) => None,
-            read => Some(read?),
-        };
-        self.sealed.init_token(so_pin, label)?;
-        before.map_or(Ok(()), |token_id| key::destroy_all(&self.host, &token_id))
+        if let Some((erased, intent)) = self.sealed.init_token_with(so_pin, label, Some(key::all_of))? {
+            key::destroy_all(&self.host, &erased).map_err(StoreError::of_keys_that_go_later)?;
+            intent.done();
+        }
+        Ok(())
     }
 
     fn init_pin(&self, vault: &dyn Vault, new: &Pin) -> Result<(), StoreError> {

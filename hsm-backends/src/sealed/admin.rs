@@ -7,12 +7,13 @@ use rusqlite::{Connection, params};
 use super::{
     SealedStore, backup,
     fault::Fault,
+    intents::{self, AtDevice, Intent},
     keeper::{Keeper, Kept, Rekey, Rows},
     pins::{self, PinRow, role_number},
     pool::Call,
     rekey::{NewPin, kept_rows},
     schema,
-    seal::TokenKey,
+    seal::{RecordKeys, TokenKey},
     token::{self, Moment, Name, Token},
     vault::SealedVault,
 };
@@ -20,45 +21,7 @@ use crate::{Admin, Pin, Role, StoreError, Vault};
 
 impl<K: Keeper> Admin for SealedStore<K> {
     fn init_token(&self, so_pin: &Pin, label: &str) -> Result<(), StoreError> {
-        if label.len() > token::MAX_LABEL_LEN {
-            return Err(algorithms::Error::InputLength.into());
-        }
-        let mut call = self.pool.enter();
-        if call.files().check()?.is_some() {
-            let _lock = call.files().lock_for_login()?;
-            let judged =
-                pins::judge(&mut call, &*self.keeper, Role::SecurityOfficer, so_pin, self.pin_tries)?;
-            let fresh = match (self.keeper.rekeying(), &judged.key) {
-                (Some(_), Some(key)) => {
-                    let before = call.read(kept_rows)?;
-                    Fresh::replacing(&*self.keeper, so_pin, label, (judged.token.token_id, key), &before)?
-                }
-                _ => Fresh::new(&*self.keeper, so_pin, label)?,
-            };
-            call.commit(|transaction| {
-                let current = token::moment(transaction)?;
-                if current.incarnation != judged.token.moment.incarnation {
-                    return Err(StoreError::TokenReplaced.into());
-                }
-                transaction.execute_batch("DELETE FROM record; DELETE FROM pin; DELETE FROM token;")?;
-                fresh.write(transaction, current.generation)?;
-                token::advance(transaction)
-            })?;
-            call.empty_log();
-            if let Some(rekeying) = self.keeper.rekeying() {
-                self.settle(rekeying, Role::SecurityOfficer, &Rows { so: fresh.so, user: None });
-            }
-            Ok(())
-        } else {
-            call.files().create_directory()?;
-            let _lock = call.files().lock_for_login()?;
-            if call.files().check()?.is_some() {
-                // Another process was faster; its SO PIN is not known to be ours.
-                return Err(StoreError::Changed);
-            }
-            let fresh = Fresh::new(&*self.keeper, so_pin, label)?;
-            self.create(&mut call, &fresh).inspect_err(|_| self.keeper.discard(&fresh.so))
-        }
+        self.init_token_with(so_pin, label, None).map(drop)
     }
 
     fn init_pin(&self, vault: &dyn Vault, new: &Pin) -> Result<(), StoreError> {
@@ -116,9 +79,71 @@ impl<K: Keeper> Admin for SealedStore<K> {
 }
 
 impl<K: Keeper> SealedStore<K> {
-    /// The token's name, which C_InitToken changes.
-    pub(crate) fn token_id(&self) -> Result<Name, StoreError> {
-        self.pool.enter().read(|sql| Ok(token::load(sql)?.token_id))
+    /// C_InitToken. Where it takes the place of a token, `all_of` names all keys that a device has of it. The intent to destroy
+    /// them is on record together with the new token, whose user's login sees to it if nobody does before; whatever was
+    /// intended for the old one's keys is carried over likewise.
+    pub(crate) fn init_token_with(
+        &self,
+        so_pin: &Pin,
+        label: &str,
+        all_of: Option<fn(&Name) -> AtDevice>,
+    ) -> Result<Option<(Name, Intent)>, StoreError> {
+        if label.len() > token::MAX_LABEL_LEN {
+            return Err(algorithms::Error::InputLength.into());
+        }
+        let mut call = self.pool.enter();
+        if call.files().check()?.is_some() {
+            let _lock = call.files().lock_for_login()?;
+            let judged =
+                pins::judge(&mut call, &*self.keeper, Role::SecurityOfficer, so_pin, self.pin_tries)?;
+            let fresh = match (self.keeper.rekeying(), &judged.key) {
+                (Some(_), Some(key)) => {
+                    let before = call.read(kept_rows)?;
+                    Fresh::replacing(&*self.keeper, so_pin, label, (judged.token.token_id, key), &before)?
+                }
+                _ => Fresh::new(&*self.keeper, so_pin, label)?,
+            };
+            let erased = judged.token.token_id;
+            let sealing = match (&judged.key, &fresh.key) {
+                (Some(old), Some(new)) => Some((
+                    RecordKeys::new(erased, old.clone())?,
+                    RecordKeys::new(fresh.token.token_id, new.clone())?,
+                )),
+                _ => None,
+            };
+            let intent = match (&sealing, all_of) {
+                (Some((_, keys)), Some(all_of)) => Some(Intent::under(&self.pool, keys, &all_of(&erased))?),
+                _ => None,
+            };
+            call.commit(|transaction| {
+                let current = token::moment(transaction)?;
+                if current.incarnation != judged.token.moment.incarnation {
+                    return Err(StoreError::TokenReplaced.into());
+                }
+                transaction.execute_batch("DELETE FROM record; DELETE FROM pin; DELETE FROM token;")?;
+                if let Some((from, to)) = &sealing {
+                    intents::carry_over(transaction, from, to)?;
+                }
+                intent.iter().try_for_each(|intent| intent.write(transaction))?;
+                fresh.write(transaction, current.generation)?;
+                token::advance(transaction)
+            })?;
+            call.empty_log();
+            if let Some(rekeying) = self.keeper.rekeying() {
+                self.settle(rekeying, Role::SecurityOfficer, &Rows { so: fresh.so, user: None });
+            }
+            Ok(intent.map(|intent| (erased, intent)))
+        } else {
+            call.files().create_directory()?;
+            let _lock = call.files().lock_for_login()?;
+            if call.files().check()?.is_some() {
+                // Another process was faster; its SO PIN is not known to be ours.
+                return Err(StoreError::Changed);
+            }
+            let fresh = Fresh::new(&*self.keeper, so_pin, label)?;
+            self.create(&mut call, &fresh).inspect_err(|_| self.keeper.discard(&fresh.so))?;
+            Ok(None)
+        }
     }
 
     /// Makes the database beside its place and puts it there whole.
@@ -282,9 +307,10 @@ fn keep_less(
     })
 }
 
-/// A token that is about to be: its names, its key and the SO's PIN.
+/// A token that is about to be: its names, its key where this file keeps it for good, and the SO's PIN.
 struct Fresh {
     token: Token,
+    key: Option<TokenKey>,
     so: Vec<u8>,
 }
 
@@ -294,7 +320,7 @@ impl Fresh {
         let key = TokenKey::generate()?;
         let so = keeper.keep(Kept { role: Role::SecurityOfficer, token_id }, &key, so_pin)?;
         let moment = Moment { incarnation: algorithms::random::array()?, generation: 0 };
-        Ok(Self { token: Token { token_id, moment, label: label.to_owned() }, so })
+        Ok(Self { token: Token { token_id, moment, label: label.to_owned() }, key: Some(key), so })
     }
 
     /// A token in place of one whose keeper gives each PIN a key of its own.
@@ -319,6 +345,7 @@ impl Fresh {
         let moment = Moment { incarnation: algorithms::random::array()?, generation: 0 };
         Ok(Self {
             token: Token { token_id: algorithms::random::array()?, moment, label: label.to_owned() },
+            key: None,
             so: Vec::new(),
         })
     }

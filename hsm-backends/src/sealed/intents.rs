@@ -24,7 +24,7 @@ use crate::{Record, RecordId, StoreError, encoding::Input};
 /// an RSA key.
 const LATE: i64 = 600;
 
-/// A key of a device, as far as it can be told.
+/// A key of a device, as far as it can be told; or whatever else a keeper names so and destroys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AtDevice {
     /// Its locator; of a key that was not made yet, as much as was known before: no two keys begin alike.
@@ -70,9 +70,12 @@ pub(crate) struct Intent {
 
 impl Intent {
     pub(super) fn new(pool: &Arc<Pool>, room: &Room, key: &AtDevice) -> Result<Self, StoreError> {
+        Self::under(pool, room.latest().records().ok_or(StoreError::Unsupported)?, key)
+    }
+
+    pub(super) fn under(pool: &Arc<Pool>, keys: &RecordKeys, key: &AtDevice) -> Result<Self, StoreError> {
         let id = RecordId::random()?;
-        let keys = room.latest();
-        let sealed = keys.records().ok_or(StoreError::Unsupported)?.seal_intent(id, &key.to_bytes())?;
+        let sealed = keys.seal_intent(id, &key.to_bytes())?;
         let maker = pool.maker.enter(pool.files(), id)?.ok_or(StoreError::Busy)?;
         Ok(Self { pool: pool.clone(), id, maker, sealed })
     }
@@ -135,6 +138,23 @@ pub(super) fn pending(pool: &Pool, room: &Room) -> Result<Vec<AtDevice>, StoreEr
         let open = |(id, sealed): &(Name, Vec<u8>)| open(&keys, RecordId(*id), sealed).ok().flatten();
         Ok(rows.iter().filter_map(open).collect())
     })
+}
+
+/// Seals the intents of a token anew that another takes the place of: what they name is to go still. Nobody else's are
+/// touched.
+pub(super) fn carry_over(sql: &Connection, from: &RecordKeys, to: &RecordKeys) -> Result<(), Fault> {
+    if !schema::has_intents(sql)? {
+        return Ok(());
+    }
+    let mut statement = sql.prepare_cached("SELECT id, sealed FROM intent")?;
+    let rows: Vec<(Name, Vec<u8>)> =
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    for (id, sealed) in rows {
+        let Some(opened) = from.open_intent(RecordId(id), &sealed)? else { continue };
+        let sealed = to.seal_intent(RecordId(id), opened.expose())?;
+        sql.prepare_cached("UPDATE intent SET sealed = ?1 WHERE id = ?2")?.execute(params![sealed, id])?;
+    }
+    Ok(())
 }
 
 /// Settles what processes that are dead have left; `now` is in seconds. What the device does not do now is left to the next

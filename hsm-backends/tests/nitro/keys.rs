@@ -21,10 +21,16 @@ use test_stand::Stand;
 use crate::{
     fixture::Nitro,
     healing::{ED25519, ML_DSA, make, signs},
+    killed::intents,
 };
 
 /// The user ids that the host knows of a token.
 pub(crate) fn at_host(token: &Nitro) -> Vec<String> {
+    at_host_of(token, &token.token_id())
+}
+
+/// The same of the token that had this name in the same place.
+pub(crate) fn at_host_of(token: &Nitro, token_id: &str) -> Vec<String> {
     let address = token.options("token").host;
     let mut host = Transport::connect(&address, Timeouts::default()).unwrap();
     let mut after = None;
@@ -36,7 +42,7 @@ pub(crate) fn at_host(token: &Nitro) -> Vec<String> {
         all.extend(keys.iter().map(|key| key.user_id.as_str().to_owned()));
         after = keys.last().map(|key| key.user_id.clone());
         if !more {
-            let own = format!("trellis-key/{}", token.token_id());
+            let own = format!("trellis-key/{token_id}");
             return all.into_iter().filter(|id| id.starts_with(&own)).collect();
         }
     }
@@ -116,12 +122,7 @@ fn keys_go_with_their_objects_and_with_their_token() {
     let before = token.token_id();
     store.admin().unwrap().init_token(&token.so_pin(), "anew").unwrap();
     assert_ne!(token.token_id(), before);
-    let so = store.unlock(Role::SecurityOfficer, &token.so_pin()).unwrap();
-    store.admin().unwrap().init_pin(&*so, &token.user_pin()).unwrap();
-    let mut host = Transport::connect(&token.options("token").host, Timeouts::default()).unwrap();
-    let after = Some(format!("trellis-key/{before}/").try_into().unwrap());
-    let Response::Keys { keys, .. } = host.ask(&Request::List { after }).unwrap() else { panic!("no keys") };
-    assert!(keys.iter().all(|key| !key.user_id.as_str().contains(&before)));
+    assert_eq!((at_host_of(&token, &before), intents(&token)), (vec![], 0));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::{
     child::{self, Running},
     fixture::Nitro,
     healing::{ED25519, make, signs},
-    keys::at_host,
+    keys::{at_host, at_host_of},
 };
 
 const KILLS: u64 = 20;
@@ -29,6 +29,7 @@ fn tell(token: &Nitro) -> std::path::PathBuf {
     let base = options.directory.parent().unwrap().to_owned();
     std::fs::write(base.join("host"), options.host.to_string()).unwrap();
     std::fs::write(base.join("pin"), token.user_pin().expose()).unwrap();
+    std::fs::write(base.join("SO PIN"), token.so_pin().expose()).unwrap();
     base
 }
 
@@ -40,7 +41,13 @@ pub(crate) fn work(job: &str, base: &Path) {
         kms_key: None,
         pin_tries: 10,
     });
-    let pin = Pin::presented(&std::fs::read(base.join("pin")).unwrap());
+    let pin = |name: &str| Pin::presented(&std::fs::read(base.join(name)).unwrap());
+    if job == "begin anew" {
+        child::say("ready");
+        let _ = store.admin().unwrap().init_token(&pin("SO PIN"), "anew");
+        unreachable!("it is killed");
+    }
+    let pin = pin("pin");
     let vault = store.unlock(Role::User, &pin).unwrap();
     match job {
         // A key whose object is never made.
@@ -77,7 +84,7 @@ fn private_keys() -> Attributes {
     [(ck::CKA_CLASS, Value::Ulong(ck::CKO_PRIVATE_KEY))].into_iter().collect()
 }
 
-fn intents(token: &Nitro) -> i64 {
+pub(crate) fn intents(token: &Nitro) -> i64 {
     let database = token.options("token").directory.join("token.db");
     let sql = rusqlite::Connection::open(database).unwrap();
     // There is no table before there is one.
@@ -155,6 +162,88 @@ fn a_key_that_the_host_may_still_be_making_is_looked_for_again() {
     sql.execute("UPDATE intent SET since = since - 700, due = due - 700", []).unwrap();
     log_in();
     assert_eq!(intents(&token), 0);
+}
+
+/// While it lives, the host can neither read nor write its key records.
+struct WithoutRecords(rusqlite::Connection);
+
+impl WithoutRecords {
+    fn of(stand: &Stand) -> Self {
+        let sql = rusqlite::Connection::open(stand.directory().join("records")).unwrap();
+        sql.execute_batch("ALTER TABLE key RENAME TO elsewhere").unwrap();
+        Self(sql)
+    }
+}
+
+impl Drop for WithoutRecords {
+    fn drop(&mut self) {
+        self.0.execute_batch("ALTER TABLE elsewhere RENAME TO key").unwrap();
+    }
+}
+
+/// Whatever was put off is due.
+fn make_due(token: &Nitro) {
+    let sql = rusqlite::Connection::open(token.options("token").directory.join("token.db")).unwrap();
+    sql.execute("UPDATE intent SET due = NULL", []).unwrap();
+}
+
+#[test]
+fn a_key_is_not_taken_for_gone_because_the_host_cannot_write() {
+    let mut stand = Stand::start(&["--questions-per-key=100"]).unwrap();
+    let token = Nitro::at_host(&stand.host());
+    let log_in = || token.open().unlock(Role::User, &token.user_pin()).unwrap();
+    let vault = log_in();
+    let id = make(&*vault, &ED25519);
+    stand.kill_host();
+    vault.commit(vec![Change::Destroy { id }]).unwrap_err();
+    stand.start_host().unwrap();
+    let without = WithoutRecords::of(&stand);
+    drop(log_in());
+    drop(without);
+    assert_eq!((at_host(&token).len(), intents(&token)), (1, 1));
+    make_due(&token);
+    drop(log_in());
+    assert_eq!((at_host(&token).len(), intents(&token)), (0, 0));
+    // The same for a key that goes with its value.
+    let made = vault.generate(&ED25519).unwrap();
+    let without = WithoutRecords::of(&stand);
+    drop(made);
+    drop(without);
+    assert_eq!((at_host(&token).len(), intents(&token)), (1, 1));
+    drop(log_in());
+    assert_eq!((at_host(&token).len(), intents(&token)), (0, 0));
+}
+
+#[test]
+fn the_keys_of_an_erased_token_go_when_the_user_of_a_later_one_logs_in() {
+    let stand = Stand::start(&["--questions-per-key=100"]).unwrap();
+    let token = Nitro::at_host(&stand.host());
+    let (store, base) = (token.open(), tell(&token));
+    let vault = store.unlock(Role::User, &token.user_pin()).unwrap();
+    for _ in 0..3 {
+        make(&*vault, &ED25519);
+    }
+    drop(Running::start("hold", &base));
+    let first = token.token_id();
+    let without = WithoutRecords::of(&stand);
+    // Twice, so that what is left to do outlives the next token as well.
+    for _ in 0..2 {
+        let before = token.token_id();
+        let running = Running::start("begin anew", &base);
+        while token.token_id() == before {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(running);
+    }
+    drop(without);
+    assert_eq!((at_host_of(&token, &first).len(), intents(&token)), (4, 3));
+    let so = store.unlock(Role::SecurityOfficer, &token.so_pin()).unwrap();
+    store.admin().unwrap().init_pin(&*so, &token.user_pin()).unwrap();
+    drop(store.unlock(Role::User, &token.user_pin()).unwrap());
+    assert_eq!(at_host_of(&token, &first), [""; 0]);
+    let vault = store.unlock(Role::User, &token.user_pin()).unwrap();
+    signs(&*vault, make(&*vault, &ED25519), b"message").unwrap();
+    assert_eq!(at_host(&token).len(), 1);
 }
 
 #[test]

@@ -27,6 +27,7 @@ use crate::{
 pub(super) const MAX_ATTRIBUTES: u64 = 4096;
 
 /// More templates than this in one call, or more bytes in them, are CKR_ARGUMENTS_BAD: all of them are in memory at once.
+/// So is one template whose arrays take more, all of which may be one and the same.
 pub(super) const MAX_TEMPLATES: u64 = 1 << 16;
 const MAX_TEMPLATE_BYTES: usize = 256 << 20;
 
@@ -256,9 +257,7 @@ pub(super) unsafe fn template<'a>(
     count: ck::CK_ULONG,
 ) -> Result<Vec<RawAttribute<'a>>> {
     // SAFETY: passed on.
-    let attributes = unsafe { attributes(template, count) }?;
-    // SAFETY: the pointers within keep the contract.
-    Ok(attributes.into_iter().map(|attribute| unsafe { raw(&attribute, true) }).collect())
+    unsafe { all(&attributes(template, count)?, &mut Room(MAX_TEMPLATE_BYTES), true) }
 }
 
 /// Several templates: an array of pointers to them, and one of their counts.
@@ -273,27 +272,40 @@ pub(super) unsafe fn templates<'a>(
     if number > MAX_TEMPLATES || (number > 0 && (templates.is_null() || counts.is_null())) {
         return Err(Error::ArgumentsBad);
     }
-    let mut left = MAX_TEMPLATE_BYTES;
+    let mut room = Room(MAX_TEMPLATE_BYTES);
     let one = |index: usize| {
         // SAFETY: both arrays have `number` readable elements, and each element keeps the contract.
-        let template =
-            unsafe { template(read(templates.wrapping_add(index))?, read(counts.wrapping_add(index))?)? };
-        // One template may stand in many places: what it takes here counts, too.
-        left = left.checked_sub(size_in_bytes(&template)).ok_or(Error::ArgumentsBad)?;
+        let template = unsafe {
+            let template =
+                attributes(read(templates.wrapping_add(index))?, read(counts.wrapping_add(index))?)?;
+            all(&template, &mut room, true)?
+        };
+        // One template may stand in many places: what its values take here counts, too.
+        room.take(values_in_bytes(&template))?;
         Ok(template)
     };
     (0..number as usize).map(one).collect()
 }
 
-/// What a template and its values take.
-fn size_in_bytes(template: &[RawAttribute<'_>]) -> usize {
+/// What the templates of one call may take yet.
+struct Room(usize);
+
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<()> {
+        self.0 = self.0.checked_sub(bytes).ok_or(Error::ArgumentsBad)?;
+        Ok(())
+    }
+}
+
+/// What a template's values take.
+fn values_in_bytes(template: &[RawAttribute<'_>]) -> usize {
     let values = template.iter().map(|attribute| match &attribute.value {
         RawValue::Bytes(bytes) => bytes.len(),
-        RawValue::Template(inner) => size_in_bytes(inner),
+        RawValue::Template(inner) => values_in_bytes(inner),
         RawValue::Malformed => 0,
     });
     // Each length is at most isize::MAX.
-    values.fold(size_of_val(template), usize::saturating_add)
+    values.fold(0, usize::saturating_add)
 }
 
 /// The structs of a template, as they stand.
@@ -311,11 +323,25 @@ pub(super) unsafe fn attributes(
     (0..count as usize).map(|index| unsafe { read(template.wrapping_add(index)) }).collect()
 }
 
+/// The attributes of a template or of an array in one, if there is room for them.
+///
+/// # Safety
+/// The contract above.
+unsafe fn all<'a>(
+    attributes: &[ck::CK_ATTRIBUTE],
+    room: &mut Room,
+    may_nest: bool,
+) -> Result<Vec<RawAttribute<'a>>> {
+    room.take(attributes.len() * size_of::<RawAttribute<'_>>())?;
+    // SAFETY: passed on.
+    attributes.iter().map(|attribute| unsafe { raw(attribute, room, may_nest) }).collect()
+}
+
 /// One attribute; the value is only as good as its length.
 ///
 /// # Safety
 /// The contract above.
-unsafe fn raw<'a>(attribute: &ck::CK_ATTRIBUTE, may_nest: bool) -> RawAttribute<'a> {
+unsafe fn raw<'a>(attribute: &ck::CK_ATTRIBUTE, room: &mut Room, may_nest: bool) -> Result<RawAttribute<'a>> {
     let (kind, len) = (attribute.type_, attribute.ulValueLen);
     let value = match (is_template(kind), may_nest) {
         // SAFETY: passed on.
@@ -323,14 +349,15 @@ unsafe fn raw<'a>(attribute: &ck::CK_ATTRIBUTE, may_nest: bool) -> RawAttribute<
         (true, false) => Err(Error::AttributeValueInvalid),
         (true, true) => match whole_attributes(len) {
             // SAFETY: passed on.
-            Some(count) => unsafe { attributes(attribute.pValue.cast(), count) }.map(|inner| {
+            Some(count) => match unsafe { attributes(attribute.pValue.cast(), count) } {
                 // SAFETY: passed on.
-                RawValue::Template(inner.iter().map(|attribute| unsafe { raw(attribute, false) }).collect())
-            }),
+                Ok(inner) => Ok(RawValue::Template(unsafe { all(&inner, room, false) }?)),
+                Err(error) => Err(error),
+            },
             None => Err(Error::AttributeValueInvalid),
         },
     };
-    RawAttribute { kind, value: value.unwrap_or(RawValue::Malformed) }
+    Ok(RawAttribute { kind, value: value.unwrap_or(RawValue::Malformed) })
 }
 
 /// Whether an attribute's value is a template. CKF_ARRAY_ATTRIBUTE alone does not say so: CKA_ALLOWED_MECHANISMS has

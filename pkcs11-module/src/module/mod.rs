@@ -140,8 +140,7 @@ impl Module {
                 .is_some_and(|vault| matches!(vault.read(RecordId([0; 16])), Err(StoreError::TokenReplaced)));
             if replaced {
                 log::warn(format_args!("slot {}: the token was replaced; logged out", slot.id.0));
-                slot.log_out();
-                self.end_private_operations(slot.id);
+                self.log_out(slot);
             }
         }
     }

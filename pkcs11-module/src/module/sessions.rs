@@ -9,6 +9,7 @@ use crate::{
     handle::{SessionHandle, SlotId},
     log,
     session::Session,
+    slot::Slot,
 };
 
 /// CK_USER_TYPE.
@@ -143,17 +144,19 @@ impl Module {
         if session.slot.role().is_none() {
             return Err(Error::UserNotLoggedIn);
         }
-        session.slot.log_out();
-        self.end_private_operations(session.slot.id);
+        self.log_out(&session.slot);
         log::info(format_args!("slot {}: logout", session.slot.id.0));
         Ok(())
     }
 
-    /// Ends what is active in a slot with a key that its sessions may no longer use.
-    pub(crate) fn end_private_operations(&self, slot: SlotId) {
-        for session in self.sessions.of_slot(slot) {
+    /// Ends a slot's login, and what is active with a key that its sessions may no longer use: before the store's device is
+    /// asked, so that somebody who logs in meanwhile loses nothing of his own.
+    pub(crate) fn log_out(&self, slot: &Slot) {
+        let left = slot.leave();
+        for session in self.sessions.of_slot(slot.id) {
             session.operations.lock().end_private();
         }
+        slot.close(left);
     }
 
     /// Stretching the PIN takes long. Only other PIN work of the slot waits for it; what could have changed meanwhile
@@ -197,8 +200,7 @@ impl Module {
         session.operations.lock().awaiting_context_login().ok_or(Error::OperationNotInitialized)?;
         let judged = slot.user_vault()?.verify_pin(pin).map_err(Error::from);
         if judged == Err(Error::PinLocked) {
-            slot.log_out();
-            self.end_private_operations(slot.id);
+            self.log_out(slot);
         }
         judged?;
         let mut operations = session.operations.lock();

@@ -92,6 +92,7 @@ impl Object {
                 (record, open_key) = slot.visible(|objects| read(objects, id))?;
                 Source::Token(record)
             }
+            Entry::Left(id) => Source::Token(read(slot.store.public(), id)?.0),
             Entry::Session(object) => {
                 let attributes = object.attributes.read().clone();
                 Source::Session(object, attributes)

@@ -21,6 +21,9 @@ use super::SessionObject;
 pub enum Entry {
     /// A record of the store, which may have been destroyed by another process since.
     Token(RecordId),
+    /// The same by a handle of a login that has ended, while it is not known yet whether the object is public: nobody who has
+    /// logged in since sees more by it than the public does.
+    Left(RecordId),
     /// A session object.
     Session(Arc<SessionObject>),
     /// A profile or mechanism object.
@@ -48,6 +51,8 @@ impl Default for ObjectTable {
 struct Maps {
     tokens: HandleMap<ObjectHandle, RecordId>,
     records: HashMap<RecordId, ObjectHandle>,
+    /// How often handles are set aside just now.
+    leaving: usize,
     sessions: BTreeMap<ObjectHandle, Arc<SessionObject>>,
     built_in: BTreeMap<ObjectHandle, Arc<Attributes>>,
 }
@@ -56,7 +61,10 @@ impl ObjectTable {
     /// What a handle names.
     pub fn entry(&self, handle: ObjectHandle) -> Option<Entry> {
         let maps = self.maps.read();
-        let token = maps.tokens.get(&handle).map(|id| Entry::Token(*id));
+        let token = maps.tokens.get(&handle).map(|id| {
+            let current = maps.leaving == 0 || maps.records.get(id) == Some(&handle);
+            if current { Entry::Token(*id) } else { Entry::Left(*id) }
+        });
         token
             .or_else(|| maps.sessions.get(&handle).cloned().map(Entry::Session))
             .or_else(|| maps.built_in.get(&handle).cloned().map(Entry::BuiltIn))
@@ -112,13 +120,14 @@ impl ObjectTable {
     }
 
     /// Logs out by `log_out` and sets the handles of token objects aside, if it says that somebody was logged in. They still
-    /// name their records, but whoever finds one of these from now on gets another handle.
+    /// name their records, as [`Entry::Left`], but whoever finds one of these from now on gets another handle.
     pub(crate) fn set_handles_aside<T>(
         &self,
         log_out: impl FnOnce() -> Option<T>,
     ) -> Option<(T, HashMap<RecordId, ObjectHandle>)> {
         let mut maps = self.maps.write();
         let done = log_out()?;
+        maps.leaving += 1;
         Some((done, std::mem::take(&mut maps.records)))
     }
 
@@ -130,6 +139,7 @@ impl ObjectTable {
         stays: impl Fn(RecordId) -> bool,
     ) {
         let mut maps = self.maps.write();
+        maps.leaving -= 1;
         for (id, handle) in handles {
             if stays(id) {
                 maps.records.entry(id).or_insert(handle);
@@ -179,13 +189,16 @@ mod tests {
         let table = ObjectTable::default();
         let [private, public, other] = [1, 2, 3].map(|byte| RecordId([byte; 16]));
         let names = |handle, id| matches!(table.entry(handle), Some(Entry::Token(found)) if found == id);
+        let left = |handle, id| matches!(table.entry(handle), Some(Entry::Left(found)) if found == id);
         let old = [private, public, other].map(|id| table.token_object(id));
         assert!(table.set_handles_aside(|| None::<()>).is_none(), "nobody was logged in");
         assert_eq!(table.token_object(private), old[0]);
         let (_, aside) = table.set_handles_aside(|| Some(())).unwrap();
-        assert!(names(old[1], public), "a public object is used all the time");
+        assert!(left(old[1], public), "a public object is used all the time");
         // Another thread logs in before the store has said which objects are public.
         let new = [private, public].map(|id| table.token_object(id));
+        assert!(left(old[0], private) && left(old[1], public), "it sees nothing private by them");
+        assert!(names(new[0], private) && names(new[1], public));
         table.keep_handles(aside, |id| id == public);
         assert!(table.entry(old[0]).is_none() && table.entry(old[2]).is_none());
         assert!(names(old[1], public) && names(new[0], private) && names(new[1], public));

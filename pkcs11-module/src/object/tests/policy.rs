@@ -271,3 +271,22 @@ fn destroying() {
     assert_eq!(fixture.copy(profile, &Made::default()), Err(Error::ActionProhibited));
     assert_eq!(fixture.set(profile, &Made::default()), Err(Error::ActionProhibited));
 }
+
+#[test]
+fn a_login_before_the_last_one_is_closed_revives_no_handle_of_a_private_object() {
+    let fixture = Fixture::user();
+    let private = fixture.created(&ed25519_private().and(&on_token()));
+    let public = fixture.created(&data().and(&on_token()).bool(ck::CKA_PRIVATE, false));
+    let read =
+        |object| fixture.module.attribute_values(fixture.rw, object, &[ck::CKA_CLASS]).map(|all| all.len());
+    let left = fixture.slot.leave();
+    fixture.log_in(Some(Role::User));
+    let [found] = fixture.find(&class(ck::CKO_PRIVATE_KEY))[..] else { panic!("one key") };
+    let as_is_right = || {
+        assert_eq!(read(private), Err(Error::ObjectHandleInvalid));
+        assert_eq!((read(public), read(found)), (Ok(1), Ok(1)));
+    };
+    as_is_right();
+    fixture.slot.close(left);
+    as_is_right();
+}
