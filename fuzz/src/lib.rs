@@ -16,10 +16,3 @@ pub use choices::Choices;
 pub use module::{Keys, Module};
 pub use parameter::{For, Parameter};
 pub use template::Template;
-
-/// The leak sanitizer does not look for pointers in key memory, which is mapped by hand, and so misses the one to the
-/// public matrix of a kept key of crate `ml-dsa`, which that crate has in the ordinary heap.
-#[unsafe(no_mangle)]
-extern "C" fn __lsan_default_suppressions() -> *const std::ffi::c_char {
-    c"leak:algorithms::ml_dsa::deterministic::expand_for_mu".as_ptr()
-}
