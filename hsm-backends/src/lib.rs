@@ -12,6 +12,7 @@ mod encoding;
 mod error;
 mod gate;
 mod keys;
+mod lines;
 pub mod nitro;
 mod pin;
 pub mod pkcs11;

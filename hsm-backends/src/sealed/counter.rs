@@ -1,5 +1,5 @@
-//! The change counter: eight bytes in a file that tell, for the price of one read(2), whether anything was committed
-//! since a record was last looked up. SQLite would take ten times as long to answer, which is longer than a signature.
+//! The change counter: eight bytes in a file that tell, for the price of one load, whether anything was committed since a
+//! record was last looked up. SQLite would take longer to answer than a signature.
 //!
 //! A writer, holding the file's lock and the database's, stores an odd number before it commits and twice the new
 //! generation after. Readers trust even numbers only. A writer that is killed in between leaves an odd one, and
@@ -7,16 +7,17 @@
 
 use std::{
     fs::{File, OpenOptions},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
-    sync::{Mutex, PoisonError, RwLock},
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::{
     fault::io_error,
     files::{Files, keep_owner},
+    mapped::Mapped,
 };
-use crate::StoreError;
+use crate::{StoreError, lines::Lines};
 
 /// How long the file may be trusted before somebody looks whether it still has its name: a directory that was
 /// removed takes its counter with it.
@@ -25,45 +26,43 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The counter of one store.
 #[derive(Debug, Default)]
 pub(super) struct Counter {
-    open: RwLock<Open>,
-    opening: Mutex<()>,
+    /// The file, and until when it is trusted. It is mapped once, for all.
+    seen: Lines<Option<(Arc<Mapped>, Instant)>>,
+    opening: Mutex<Opening>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
-    /// The file, and until when it is trusted.
-    file: Option<(File, Instant)>,
-    /// Forks under way: the file stays closed meanwhile, so that no child inherits it.
+struct Opening {
+    mapped: Option<Arc<Mapped>>,
+    /// Forks under way: nothing is mapped meanwhile, so that no child inherits it.
     forks: u32,
 }
 
 impl Counter {
     /// The generation that was last committed, or `None` where only SQLite can tell.
     pub(super) fn settled(&self, files: &Files) -> Option<i64> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((file, trusted)) = &open.file
+        if let Some((mapped, trusted)) = &*self.seen.own()
             && Instant::now() < *trusted
         {
-            return generation_of(read(file)?);
+            return generation_of(mapped.read());
         }
-        drop(open);
-        self.reopen(files).ok()?;
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        generation_of(read(&open.file.as_ref()?.0)?)
+        let mapped = self.reopen(files).ok()??;
+        generation_of(mapped.read())
     }
 
-    /// Closes the file and keeps it closed until [`Counter::reopen_after_fork`]. Until then nothing is settled, so
-    /// callers go to the gate and wait there.
+    /// Lets go of the file until [`Counter::reopen_after_fork`]. Until then nothing is settled, so callers go to the gate and
+    /// wait there.
     pub(super) fn close_for_fork(&self) {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        open.file = None;
-        open.forks += 1;
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        opening.forks += 1;
+        opening.mapped = None;
+        self.seen.change_all(|seen| *seen = None);
     }
 
     /// Lets the file be opened again once no fork is under way.
     pub(super) fn reopen_after_fork(&self) {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        open.forks = open.forks.saturating_sub(1);
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        opening.forks = opening.forks.saturating_sub(1);
     }
 
     /// Runs `commit`, which makes `generation` the last one. Call with the database's write lock held.
@@ -84,31 +83,24 @@ impl Counter {
         Ok(result)
     }
 
-    fn reopen(&self, files: &Files) -> std::io::Result<()> {
-        let _turn = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        let named = std::fs::symlink_metadata(files.counter());
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if open.forks > 0 {
-            return Ok(());
+    fn reopen(&self, files: &Files) -> std::io::Result<Option<Arc<Mapped>>> {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if opening.forks > 0 {
+            return Ok(None);
         }
-        let same = match (&open.file, &named) {
-            (Some((file, _)), Ok(named)) => {
-                let found = file.metadata()?;
-                (found.dev(), found.ino()) == (named.dev(), named.ino())
-            }
-            _ => false,
-        };
-        open.file = match open.file.take() {
-            Some((file, _)) if same => Some((file, Instant::now() + LOOK_AGAIN)),
-            _ => None,
-        };
-        if open.file.is_none() && named?.is_file() {
+        let trusted = Instant::now() + LOOK_AGAIN;
+        let named = std::fs::symlink_metadata(files.counter());
+        let same = |mapped: &Arc<Mapped>| named.as_ref().is_ok_and(|named| mapped.is(named));
+        let mut mapped = opening.mapped.take().filter(same);
+        if mapped.is_none() && named?.is_file() {
             let file = File::open(files.counter())?;
             // Should root have been killed between making the file and giving it away.
             keep_owner(&file, files)?;
-            open.file = Some((file, Instant::now() + LOOK_AGAIN));
+            mapped = Mapped::new(&file)?.map(Arc::new);
         }
-        Ok(())
+        opening.mapped.clone_from(&mapped);
+        self.seen.change_own(|seen| *seen = mapped.clone().map(|mapped| (mapped, trusted)));
+        Ok(mapped)
     }
 }
 
@@ -127,12 +119,6 @@ fn open_to_write(files: &Files) -> std::io::Result<File> {
         }
         opened => opened,
     }
-}
-
-fn read(file: &File) -> Option<i64> {
-    let mut bytes = [0; 8];
-    file.read_exact_at(&mut bytes, 0).ok()?;
-    Some(i64::from_ne_bytes(bytes))
 }
 
 fn generation_of(counter: i64) -> Option<i64> {
@@ -189,7 +175,7 @@ mod tests {
         counter.close_for_fork();
         counter.reopen_after_fork();
         assert_eq!(counter.settled(&files), None);
-        assert!(counter.open.read().unwrap().file.is_none());
+        assert!(counter.opening.lock().unwrap().mapped.is_none() && counter.seen.own().is_none());
         counter.reopen_after_fork();
         assert_eq!(counter.settled(&files), Some(1));
     }

@@ -14,6 +14,7 @@ mod files;
 mod intents;
 mod keeper;
 mod makers;
+mod mapped;
 mod pins;
 mod pool;
 mod rekey;
