@@ -26,6 +26,7 @@ pub use attributes::{AttributeType, Attributes, Value};
 pub use encoding::{MAX_LEN as MAX_ATTRIBUTES_LEN, Malformed};
 pub use error::{RESTORE, StoreError};
 pub use keys::{Birth, DeviceKey, KeySpec, NewSecret, Place, PrivateKey, SealedBy, SecretKey, SecretPart};
+pub use lines::Lines;
 pub use pin::{PIN_LEN, Pin};
 pub use record::{Change, Record, RecordId};
 pub use traits::{

@@ -4,7 +4,7 @@
 use std::{
     cell::Cell,
     sync::{
-        PoisonError, RwLock, RwLockReadGuard,
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -18,25 +18,28 @@ struct Line<T>(RwLock<T>);
 
 /// A value for each group of threads.
 #[derive(Debug, Default)]
-pub(crate) struct Lines<T>([Line<T>; LINES]);
+pub struct Lines<T>([Line<T>; LINES]);
 
 impl<T> Lines<T> {
     /// That of this thread's group.
-    pub(crate) fn own(&self) -> RwLockReadGuard<'_, T> {
+    pub fn own(&self) -> RwLockReadGuard<'_, T> {
         self.0[line_of_thread()].0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes that of this thread's group.
-    pub(crate) fn change_own<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
-        change(&mut self.0[line_of_thread()].0.write().unwrap_or_else(PoisonError::into_inner))
+    pub fn change_own<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut write(&self.0[line_of_thread()]))
     }
 
-    /// Changes all of them, one after the other.
-    pub(crate) fn change_all(&self, mut change: impl FnMut(&mut T)) {
-        for line in &self.0 {
-            change(&mut line.0.write().unwrap_or_else(PoisonError::into_inner));
-        }
+    /// Changes all of them at once: nobody sees one that is changed beside one that is not.
+    pub fn change_all(&self, change: impl FnMut(&mut T)) {
+        let mut lines = self.0.each_ref().map(write);
+        lines.iter_mut().map(|line| &mut **line).for_each(change);
     }
+}
+
+fn write<T>(line: &Line<T>) -> RwLockWriteGuard<'_, T> {
+    line.0.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn line_of_thread() -> usize {

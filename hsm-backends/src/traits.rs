@@ -48,8 +48,8 @@ pub struct Description {
 
 /// Objects that can be reached: without a PIN the public ones, from a user's vault all.
 pub trait Objects: Debug + Send + Sync {
-    /// The ids of all visible records that have every attribute of `template`, oldest first. What another process
-    /// has committed before the call is seen.
+    /// The ids of all visible records that have every attribute of `template`, oldest first; CKA_UNIQUE_ID is the record's id
+    /// in hexadecimal. What another process has committed before the call is seen.
     fn find(&self, template: &Attributes) -> Result<Vec<RecordId>, StoreError>;
 
     /// One record, as last committed by any process; [`StoreError::NotFound`] when it is gone or not visible.

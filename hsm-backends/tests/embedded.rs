@@ -204,11 +204,13 @@ fn a_backup_comes_back_and_a_changed_one_does_not() {
     assert_eq!(user(&other).find(&by_label("kept")).unwrap(), [id]);
 }
 
-/// Descriptors of this process that lead into a directory.
+/// Descriptors and mappings of this process that lead into a directory.
 fn open_files(directory: &Path) -> Vec<std::path::PathBuf> {
     let all = std::fs::read_dir("/proc/self/fd").unwrap();
-    let targets = all.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
-    targets.filter(|target| target.starts_with(directory)).collect()
+    let open = all.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mapped = maps.lines().filter_map(|line| Some(line[line.find('/')?..].into()));
+    open.chain(mapped).filter(|target| target.starts_with(directory)).collect()
 }
 
 #[test]

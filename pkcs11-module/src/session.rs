@@ -11,8 +11,9 @@ use crate::{
     sync::{Line, Mutex, RwLock},
 };
 
-/// One open session.
+/// One open session, in memory that it shares with no other's.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Session {
     /// Its handle.
     pub handle: SessionHandle,

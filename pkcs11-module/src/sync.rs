@@ -4,13 +4,11 @@
 //! the C boundary has answered it.
 
 use std::{
-    cell::Cell,
     ops::Deref,
-    sync::{
-        Arc, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard},
 };
+
+use hsm_backends::Lines;
 
 /// A mutex.
 #[derive(Debug, Default)]
@@ -73,17 +71,13 @@ impl<T> RwLock<T> {
 #[repr(align(128))]
 pub struct Line<T>(pub T);
 
-/// Readers spread over so many lines.
-const LINES: usize = 8;
-
-/// Something that every call reads and few change. Even a reader of a lock writes to it, and whoever shares an [`Arc`]
-/// writes its count; so each thread has a lock and a count that few others use. The value is a cheap handle.
+/// Something that every call reads and few change, as a cheap handle.
 #[derive(Debug)]
-pub struct ReadMostly<T>([Line<RwLock<Option<Arc<T>>>>; LINES]);
+pub struct ReadMostly<T>(Lines<Option<Arc<T>>>);
 
 impl<T> Default for ReadMostly<T> {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Line(RwLock(std::sync::RwLock::new(None)))))
+        Self(Lines::default())
     }
 }
 
@@ -102,30 +96,15 @@ impl<T> Deref for Held<T> {
 impl<T: Clone> ReadMostly<T> {
     /// The value, if there is one.
     pub fn get(&self) -> Option<Held<T>> {
-        self.0[line_of_thread()].0.read().clone().map(Held)
+        self.0.own().clone().map(Held)
     }
 
     /// Puts in another value, or none; the old one is returned. All see the new one from now on.
     pub fn replace(&self, new: Option<T>) -> Option<Held<T>> {
-        let mut lines = self.0.each_ref().map(|line| line.0.write());
-        let old = lines[0].take();
-        for line in &mut lines {
-            **line = new.clone().map(Arc::new);
-        }
+        let mut old = None;
+        self.0.change_all(|line| old = std::mem::replace(line, new.clone().map(Arc::new)));
         old.map(Held)
     }
-}
-
-fn line_of_thread() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static LINE: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    LINE.get().unwrap_or_else(|| {
-        let line = NEXT.fetch_add(1, Ordering::Relaxed) % LINES;
-        LINE.set(Some(line));
-        line
-    })
 }
 
 /// Something that happens once and that threads wait for.
@@ -157,16 +136,17 @@ mod tests {
 
     #[test]
     fn every_thread_sees_the_value_and_it_goes_with_its_last_user() {
+        const MANY: usize = 20;
         let cell = ReadMostly::default();
         assert!(cell.get().is_none());
         let (first, second) = (Arc::new(1), Arc::new(2));
         assert!(cell.replace(Some(first.clone())).is_none());
-        // More threads than lines, so that all of these are read.
+        // More threads than groups, so that all of these are read.
         let seen: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..2 * LINES).map(|_| scope.spawn(|| **cell.get().unwrap())).collect();
+            let threads: Vec<_> = (0..MANY).map(|_| scope.spawn(|| **cell.get().unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        assert_eq!(seen, vec![1; 2 * LINES]);
+        assert_eq!(seen, vec![1; MANY]);
         let held = cell.get().unwrap();
         assert_eq!(**cell.replace(Some(second.clone())).unwrap(), 1);
         assert_eq!((**held, **cell.get().unwrap()), (1, 2));

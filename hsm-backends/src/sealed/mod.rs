@@ -13,6 +13,7 @@ mod fault;
 mod files;
 mod intents;
 mod keeper;
+mod last;
 mod makers;
 mod mapped;
 mod pins;

@@ -7,6 +7,7 @@ use super::{
     fault::Fault,
     intents::Intent,
     keeper::DeviceKeys,
+    last::Last,
     pool::Pool,
     room::{Keys, Room},
     rows,
@@ -30,15 +31,17 @@ pub(super) struct View {
     /// Whose device has the keys that are in none of the records.
     devices: Option<Arc<dyn DeviceKeys>>,
     cache: Cache,
+    last: Last,
 }
 
 impl View {
     pub(super) fn public(pool: Arc<Pool>) -> Self {
-        Self { pool, room: None, devices: None, cache: Cache::default() }
+        Self { pool, room: None, devices: None, cache: Cache::default(), last: Last::default() }
     }
 
     pub(super) fn private(pool: Arc<Pool>, devices: Arc<dyn DeviceKeys>, room: Arc<Room>) -> Self {
-        Self { pool, room: Some(room), devices: Some(devices), cache: Cache::default() }
+        let (cache, last) = Default::default();
+        Self { pool, room: Some(room), devices: Some(devices), cache, last }
     }
 
     /// The present moment and its keys, if this is still a token that the login knows.
@@ -73,6 +76,7 @@ impl View {
         });
         if found.is_err() {
             self.cache.forget(id);
+            self.last.clear();
         }
         found
     }
@@ -193,8 +197,18 @@ impl Objects for View {
     }
 
     fn read_with_open_key(&self, id: RecordId) -> Result<(Arc<Record>, OpenKey), StoreError> {
+        let settled = self.pool.settled();
+        if let Some(found) = settled.and_then(|generation| self.last.get(id, generation)) {
+            return Ok(found);
+        }
         let entry = self.current(id)?;
-        Ok((entry.record.clone(), self.cache.key(&entry)))
+        let key = self.cache.key(&entry);
+        if let (Some(key), Some(generation)) = (&key, settled)
+            && entry.is_current_at(generation)
+        {
+            self.last.put(&entry.record, key, generation);
+        }
+        Ok((entry.record.clone(), key))
     }
 
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -214,6 +228,8 @@ impl View {
                 rows::apply(transaction, change, records(&keys))?;
             }
             token::advance(transaction)
-        })
+        })?;
+        self.last.clear();
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::sync::Mutex;
 use hsm_backends::{
     Admin, Attributes, Change, Description, KeySpec, KeyStore, NewSecret, Objects, Pin, PrivateKey, Record,
-    RecordId, Role, SecretKey, StoreError, Vault,
+    RecordId, Role, SecretKey, StoreError, Value, Vault,
 };
 
 /// A token in memory; clones share it.
@@ -85,10 +85,15 @@ impl MemoryStore {
 
 impl Objects for MemoryStore {
     fn find(&self, template: &Attributes) -> Result<Vec<RecordId>, StoreError> {
+        let mut rest = template.clone();
+        let id = rest.remove(cryptoki_sys::CKA_UNIQUE_ID);
+        let named = |record: &Record| {
+            id.as_ref().is_none_or(|id| *id == Value::Bytes(record.id.to_string().into_bytes()))
+        };
         let state = self.state.lock();
-        let shown = state.records.iter().filter(|(record, _)| self.shows(record));
+        let shown = state.records.iter().filter(|(record, _)| self.shows(record) && named(record));
         Ok(shown
-            .filter(|(record, _)| record.attributes.matches(template))
+            .filter(|(record, _)| record.attributes.matches(&rest))
             .map(|(record, _)| record.id)
             .collect())
     }
