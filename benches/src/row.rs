@@ -117,8 +117,8 @@ impl Plan {
         Self { bounds: bounds.into_iter().collect(), ..self }
     }
 
-    /// The same with so many times the turns: how often ML-DSA rejects is chance, so a few thousand signatures differ by
-    /// more than a strict promise allows.
+    /// The same with so many times the turns, where they differ by more than a strict promise allows: how often ML-DSA rejects is
+    /// chance, and a disk is never quite quiet.
     pub(crate) fn longer(self, longer: usize) -> Self {
         Self { longer, ..self }
     }

@@ -34,7 +34,8 @@ pub(super) fn rows(count: usize) -> Vec<Plan> {
         |contenders, row| row.each(contenders, |contender| after_a_write(contender).map(Some)),
     );
     vec![
-        promise(by("one by its label, each time another,", Contender::label, STRIDE), 20.0),
+        // The first turns meet records that nobody has read before.
+        promise(by("one by its label, each time another,", Contender::label, STRIDE), 20.0).longer(3),
         promise(by("one by its id, each time another,", Contender::id, STRIDE), 20.0),
         promise(by("one by its label, always the same,", Contender::label, 0), 20.0),
         promise(written, 60.0),

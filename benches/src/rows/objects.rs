@@ -28,7 +28,8 @@ pub(super) fn rows() -> Vec<Plan> {
     };
     let copies = [Algorithm::MlDsa65, Algorithm::Ed25519].map(copy_sign_destroy);
     let mut rows = vec![
-        create.promising([create_bound]),
+        // What the disk does varies more from turn to turn than what a processor does.
+        create.promising([create_bound]).longer(4),
         each("destroy a secret key on the token", destroy),
         each("copy a secret key on the token", copy),
         each("create and destroy a secret key in the session", create_in_session),
