@@ -21,10 +21,12 @@ say "Rust tests"
 export TSS2_LOG=all+none
 export TRELLIS_TESTS_NOT_RUN=$work/not-run
 : >"$TRELLIS_TESTS_NOT_RUN"
-# Documents of real enclaves, which some checkouts have in a folder beside them; an empty variable is none. Tests run in the
-# folder of their crate.
-if [[ -z ${TRELLIS_NITRO_DOCUMENTS+is-set} && -e ../shared/nitro/aws_nitro_root_g1.der ]]; then
-    TRELLIS_NITRO_DOCUMENTS=../shared/nitro
+# Documents of real enclaves, which some checkouts have beside them, in the folder nitro of a neighbour; an empty variable is
+# none. Tests run in the folder of their crate.
+if [[ -z ${TRELLIS_NITRO_DOCUMENTS+is-set} ]]; then
+    for root in ../*/nitro/aws_nitro_root_g1.der; do
+        [[ ! -e $root ]] || TRELLIS_NITRO_DOCUMENTS=$(dirname "$root")
+    done
 fi
 [[ -z ${TRELLIS_NITRO_DOCUMENTS:-} ]] || TRELLIS_NITRO_DOCUMENTS=$(realpath "$TRELLIS_NITRO_DOCUMENTS")
 export TRELLIS_NITRO_DOCUMENTS
