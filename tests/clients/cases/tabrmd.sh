@@ -7,6 +7,8 @@ if [[ -z ${DBUS_SESSION_BUS_ADDRESS:-} ]]; then
 fi
 # shellcheck source=tests/clients/stores.sh
 . "$PROJECT/tests/clients/stores.sh"
+# Where Debian has it, and the search path of nobody but root.
+PATH=$PATH:/usr/sbin
 tabrmd_slot() {
     tpm_slot >slot || return
     local swtpm
