@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the whole program is tests")]
 
+mod ghosts;
 mod limits;
 mod load;
 mod neighbours;

@@ -124,7 +124,7 @@ fn opened(p11: &Raw, slot: CK_SLOT_ID) -> CK_SESSION_HANDLE {
     session
 }
 
-fn logged_in(p11: &Raw, slot: CK_SLOT_ID) -> CK_SESSION_HANDLE {
+pub(crate) fn logged_in(p11: &Raw, slot: CK_SLOT_ID) -> CK_SESSION_HANDLE {
     let session = opened(p11, slot);
     assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
     session

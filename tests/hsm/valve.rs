@@ -39,6 +39,8 @@ enum Held {
     OpenSession = 2,
     Login = 4,
     GetTokenInfo = 8,
+    GetSessionInfo = 16,
+    DestroyObject = 32,
 }
 
 /// Returns when the valve lets such calls through. Nothing but numbers is waited for, so that a child can open its own.
@@ -86,6 +88,7 @@ fn lists() -> &'static Lists {
         shown.C_InitPIN = Some(init_pin);
         shown.C_SetPIN = Some(set_pin);
         shown.C_Login = Some(login);
+        shown.C_DestroyObject = Some(destroy_object);
         shown.C_FindObjectsInit = Some(find_init);
         shown.C_SignInit = Some(sign_init);
         shown.C_Sign = Some(sign);
@@ -116,7 +119,8 @@ pub extern "C" fn valve_answer(rv: CK_RV) {
     ANSWER.store(rv, Ordering::SeqCst);
 }
 
-/// Holds calls back from now on, until their bit is gone: 1 C_Initialize, 2 C_OpenSession, 4 C_Login, 8 C_GetTokenInfo.
+/// Holds calls back from now on, until their bit is gone: 1 C_Initialize, 2 C_OpenSession, 4 C_Login, 8 C_GetTokenInfo,
+/// 16 C_GetSessionInfo, 32 C_DestroyObject.
 #[unsafe(no_mangle)]
 pub extern "C" fn valve_hold(functions: u64) {
     HELD.store(functions, Ordering::SeqCst);
@@ -230,7 +234,13 @@ unsafe extern "C" fn close_all_sessions(slot: CK_SLOT_ID) -> CK_RV {
 }
 
 unsafe extern "C" fn session_info(session: CK_SESSION_HANDLE, info: CK_SESSION_INFO_PTR) -> CK_RV {
+    hold(Held::GetSessionInfo);
     pass!(C_GetSessionInfo(session, info))
+}
+
+unsafe extern "C" fn destroy_object(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> CK_RV {
+    hold(Held::DestroyObject);
+    pass!(C_DestroyObject(session, object))
 }
 
 unsafe extern "C" fn token_info(slot: CK_SLOT_ID, info: CK_TOKEN_INFO_PTR) -> CK_RV {

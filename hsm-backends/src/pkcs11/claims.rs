@@ -5,24 +5,39 @@ use std::{cell::OnceCell, collections::HashSet, sync::Arc};
 use cryptoki_sys as ck;
 
 use super::{copies, foreign::ForeignObjects, native};
-use crate::{Attributes, Objects, Record, RecordId, StoreError, Value, sealed::AtDevice};
+use crate::{
+    Attributes, Objects, Record, RecordId, StoreError, Value,
+    sealed::{AtDevice, Pending},
+};
 
 /// Both kinds of objects, the store's first.
+///
+/// Records and HSM are not read at one moment. A key that is being destroyed may be in the HSM when that is asked, and neither
+/// on record nor pending any more when these are. What is no record's is shown if no record was changed meanwhile, or if the
+/// HSM has it still: a destroyed key is pending until the HSM has it no more.
 pub(super) fn find(
     sealed: &dyn Objects,
     foreign: &ForeignObjects,
     template: &Attributes,
-    pending: impl Fn() -> Result<Vec<AtDevice>, StoreError>,
+    pending: impl Fn() -> Result<Pending, StoreError>,
 ) -> Result<Vec<RecordId>, StoreError> {
-    let mut found = sealed.find(template)?;
-    let claims = Claims {
-        sealed,
-        pending: &pending,
-        keys: OnceCell::new(),
-        certificates: OnceCell::new(),
-        data: OnceCell::new(),
+    let look = || {
+        let ours = sealed.find(template)?;
+        let (before, pending) = (pending()?, &pending);
+        let generation = before.generation;
+        let (keys, certificates, data) = Default::default();
+        let claims = Claims { sealed, before: before.keys, pending, keys, certificates, data };
+        let theirs = foreign.find(template, |attributes| claims.has(attributes))?;
+        let steady = theirs.is_empty() || pending()?.generation == generation;
+        Ok::<_, StoreError>((ours, theirs, steady))
     };
-    found.extend(foreign.find(template, |attributes| claims.has(attributes))?);
+    let (mut found, mut theirs, steady) = look()?;
+    if !steady {
+        let seen: HashSet<RecordId> = theirs.into_iter().collect();
+        (found, theirs, _) = look()?;
+        theirs.retain(|id| seen.contains(id));
+    }
+    found.extend(theirs);
     Ok(found)
 }
 
@@ -31,7 +46,9 @@ pub(super) fn find(
 /// that was destroyed is no object.
 struct Claims<'a> {
     sealed: &'a dyn Objects,
-    pending: &'a dyn Fn() -> Result<Vec<AtDevice>, StoreError>,
+    /// Keys that were pending before the HSM was asked.
+    before: Vec<AtDevice>,
+    pending: &'a dyn Fn() -> Result<Pending, StoreError>,
     keys: OnceCell<Keys>,
     certificates: OnceCell<Copied>,
     data: OnceCell<Copied>,
@@ -78,9 +95,10 @@ impl Claims<'_> {
                 }
             }
             // Last: a record that was destroyed meanwhile has one.
-            for AtDevice { locator, label, id } in (self.pending)()? {
-                keys.pairs.extend(native::spki(&locator).map(<[u8]>::to_vec));
-                keys.secret.insert((label, id));
+            let now = (self.pending)()?.keys;
+            for AtDevice { locator, label, id } in self.before.iter().chain(&now) {
+                keys.pairs.extend(native::spki(locator).map(<[u8]>::to_vec));
+                keys.secret.insert((label.clone(), id.clone()));
             }
             Ok(keys)
         })?;

@@ -155,8 +155,12 @@ impl HsmKeeper {
         };
         match how {
             LoggedIn::Already if !known => Ok(None),
-            // The PIN was changed by other means.
+            // The PIN was changed by other means, or this is one of before that the HSM goes by still.
             LoggedIn::Judged if !known => {
+                let still = self.device.judges_still();
+                if !still.map_err(|failure| failure.of(&self.device, "C_Login"))? {
+                    return Ok(None);
+                }
                 let anew = Some(self.wrap(place, &key, pin)?);
                 Ok(Some(Judged { key: Some(key), anew }))
             }

@@ -29,7 +29,8 @@ use cryptoki_sys as ck;
 
 use crate::{
     Admin, Attributes, Change, Description, KeyStore, Objects, Pin, PinState, Record, RecordId, Role,
-    SealedBy, StoreError, Vault, sealed::SealedStore,
+    SealedBy, StoreError, Vault,
+    sealed::{Pending, SealedStore},
 };
 use copies::Copies;
 use device::{Device, LoggedIn};
@@ -242,7 +243,7 @@ impl Public {
 impl Objects for Public {
     fn find(&self, template: &Attributes) -> Result<Vec<RecordId>, StoreError> {
         if self.is_begun()? {
-            return claims::find(self.sealed.public(), &self.foreign, template, || Ok(Vec::new()));
+            return claims::find(self.sealed.public(), &self.foreign, template, || Ok(Pending::default()));
         }
         self.foreign.find(template, |_| Ok(false))
     }

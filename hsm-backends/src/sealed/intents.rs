@@ -123,20 +123,28 @@ impl Drop for Intent {
     }
 }
 
-/// The keys that somebody is at work on, or was when he died.
-pub(super) fn pending(pool: &Pool, room: &Room) -> Result<Vec<AtDevice>, StoreError> {
+/// The keys that somebody is at work on, or was when he died; and the moment that this is of.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) keys: Vec<AtDevice>,
+    /// Grows with every change of a record.
+    pub(crate) generation: i64,
+}
+
+pub(super) fn pending(pool: &Pool, room: &Room) -> Result<Pending, StoreError> {
     pool.enter().read(|sql| {
-        if !schema::has_intents(sql)? {
-            return Ok(Vec::new());
-        }
         let snapshot = Snapshot::of(sql)?;
+        let generation = token::moment(&snapshot)?.generation;
+        if !schema::has_intents(&snapshot)? {
+            return Ok(Pending { keys: Vec::new(), generation });
+        }
         let keys = keys(&snapshot, room)?;
         let mut statement = snapshot.prepare_cached("SELECT id, sealed FROM intent")?;
         let rows: Vec<(Name, Vec<u8>)> =
             statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
         // What does not open is another token's.
         let open = |(id, sealed): &(Name, Vec<u8>)| open(&keys, RecordId(*id), sealed).ok().flatten();
-        Ok(rows.iter().filter_map(open).collect())
+        Ok(Pending { keys: rows.iter().filter_map(open).collect(), generation })
     })
 }
 

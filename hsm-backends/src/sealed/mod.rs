@@ -43,7 +43,7 @@ use room::Rooms;
 use view::View;
 
 pub(crate) use cost::Cost;
-pub(crate) use intents::{AtDevice, Intent};
+pub(crate) use intents::{AtDevice, Intent, Pending};
 pub(crate) use keeper::{Judged, Keeper, Kept, Rekey, Rekeying, Rows, Settled};
 pub(crate) use pins::role_number;
 pub(crate) use seal::{TokenKey, derive, open, seal};

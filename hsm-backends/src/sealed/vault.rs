@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    intents::{self, AtDevice, Intent},
+    intents::{self, AtDevice, Intent, Pending},
     keeper::Keeper,
     pins::{self, Opened},
     pool::Pool,
@@ -80,7 +80,7 @@ impl<K: Keeper> SealedVault<K> {
     }
 
     /// The keys that the device may have otherwise than the records say.
-    pub(crate) fn pending(&self) -> Result<Vec<AtDevice>, StoreError> {
+    pub(crate) fn pending(&self) -> Result<Pending, StoreError> {
         intents::pending(&self.pool, &self.room)
     }
 

@@ -9,6 +9,7 @@ mod beside;
 mod child;
 mod fixture;
 mod killed;
+mod memory;
 mod neighbours;
 mod objects;
 mod search;

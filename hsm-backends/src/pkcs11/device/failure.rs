@@ -4,14 +4,8 @@ use std::fmt;
 
 use cryptoki_sys as ck;
 
-use super::{
-    super::raw::{Raw, Rv, TokenInfo},
-    Device, PAUSES, Session,
-};
+use super::{super::raw::Rv, Device, Session};
 use crate::StoreError;
-
-/// How the manufacturer of SoftHSM's tokens begins.
-pub(super) const SOFTHSM: &str = "SoftHSM";
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -147,31 +141,6 @@ pub(super) fn cause(session: &Session, rv: Rv) -> Rv {
         Err(found) if found.lost().is_some() => found,
         _ => rv,
     }
-}
-
-/// Asks again for what SoftHSM answers while another process writes the token's file. Not for what takes a PIN: another
-/// HSM may have judged it.
-pub(super) fn patiently<T>(mut f: impl FnMut() -> Result<T, Rv>) -> Result<T, Rv> {
-    const TRIES: u32 = 40;
-    let passing = |rv: &Rv| matches!(rv.0, ck::CKR_GENERAL_ERROR | ck::CKR_FUNCTION_FAILED);
-    for _ in 1..TRIES {
-        match f() {
-            Err(rv) if passing(&rv) => std::thread::sleep(PAUSES.0),
-            done => return done,
-        }
-    }
-    f()
-}
-
-/// C_GetTokenInfo. SoftHSM leaves the serial number and the label out while another process writes the token's file; then it
-/// is asked again.
-pub(super) fn token_info(raw: Raw, slot: ck::CK_SLOT_ID) -> Result<TokenInfo, Rv> {
-    patiently(|| {
-        let token = raw.token_info(slot)?;
-        let initialized = token.flags & ck::CKF_TOKEN_INITIALIZED != 0;
-        let torn = initialized && token.serial.is_empty() && token.manufacturer.starts_with(SOFTHSM);
-        if torn { Err(Rv(ck::CKR_GENERAL_ERROR)) } else { Ok(token) }
-    })
 }
 
 /// The name of what is likely, and the number.

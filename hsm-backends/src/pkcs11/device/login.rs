@@ -5,8 +5,8 @@ use cryptoki_sys as ck;
 
 use super::{
     super::raw::{Raw, Rv},
-    Device, Failed, Failure, PATIENCE, PAUSES, Session, State, TRIES_OF_SOFTHSM,
-    failure::Lost,
+    Device, Failure, PATIENCE, Session, State,
+    softhsm::give,
 };
 use crate::{Pin, Role, StoreError, Turn};
 
@@ -69,6 +69,7 @@ impl Device {
         let (id, pin, softhsm) = (login.id, login.pin.clone(), state.softhsm);
         drop(state);
         let given = give(raw, session, ck::CKU_USER, &pin, softhsm);
+        let stuck = given.is_err_and(|rv| self.is_stuck(raw, rv));
         let mut state = self.state();
         state.turn += 1;
         match given {
@@ -84,7 +85,7 @@ impl Device {
                     let _ = raw.logout(session);
                 }
             },
-            Err(rv) if softhsm && is_stuck(rv) => return Err(Rv(ck::CKR_DEVICE_ERROR).into()),
+            Err(_) if stuck => return Err(Rv(ck::CKR_DEVICE_ERROR).into()),
             Err(rv) if rv.refuses_pin() => {
                 if let Some(login) = state.login.as_mut().filter(|login| login.id == id) {
                     login.refused = true;
@@ -100,26 +101,22 @@ impl Device {
     /// the turn of [`Device::logins`].
     pub(in crate::pkcs11) fn log_in(&self, pin: &Pin) -> Result<LoggedIn, Failure> {
         self.state().login.take_if(|login| login.refused);
-        let mut anew = TRIES_OF_SOFTHSM / 2;
-        self.call_once(|session| {
-            let softhsm = self.state().softhsm;
-            let how = match give(session.raw, session.handle, ck::CKU_USER, pin, softhsm) {
-                Ok(()) => LoggedIn::Judged,
-                Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => LoggedIn::Already,
-                Err(rv) if softhsm && is_stuck(rv) && anew > 0 => {
-                    anew -= 1;
-                    // It has judged nothing, and will not before it begins anew.
-                    return Err(Rv(ck::CKR_CRYPTOKI_NOT_INITIALIZED));
-                }
-                Err(rv) => return Err(rv),
-            };
-            self.state().logged_in = true;
-            Ok(how)
+        self.judged(|| {
+            self.call_once(|session| {
+                let softhsm = self.state().softhsm;
+                let how = match give(session.raw, session.handle, ck::CKU_USER, pin, softhsm) {
+                    Ok(()) => LoggedIn::Judged,
+                    Err(Rv(ck::CKR_USER_ALREADY_LOGGED_IN)) => LoggedIn::Already,
+                    Err(rv) => return Err(rv),
+                };
+                self.state().logged_in = true;
+                Ok(how)
+            })
         })
     }
 
     /// Runs `f` while nobody else calls the library.
-    fn alone<T>(&self, f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn alone<T>(&self, f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
         self.library.alone(f).unwrap_or_else(|| {
             Err(Failure::Away(format!(
                 "{} does not return from a call; restart the application",
@@ -131,6 +128,10 @@ impl Device {
     /// Has the HSM judge a PIN although a vault of ours is logged in: it steps aside for that long. An application's own
     /// login cannot. Call with the turn of [`Device::logins`].
     pub(in crate::pkcs11) fn judge_again(&self, pin: &Pin) -> Result<(), Failure> {
+        self.judged(|| self.judge_again_once(pin))
+    }
+
+    fn judge_again_once(&self, pin: &Pin) -> Result<(), Failure> {
         self.call(Session::check_login)?;
         self.alone(|| {
             if !self.state().login.as_ref().is_some_and(|login| login.ours) {
@@ -294,32 +295,16 @@ impl Device {
         users: Option<&Pin>,
     ) -> Result<T, Failure> {
         let mut f = Some(f);
-        for _ in 1..TRIES_OF_SOFTHSM {
-            let outcome = self.as_officer_once(pin, &mut f, users);
-            let stuck = matches!(outcome, Err(Failure::Said(rv)) if is_stuck(rv));
-            let state = self.state();
-            if !(stuck && state.softhsm && f.is_some()) {
-                return outcome;
-            }
-            // It has judged nothing, and will not before it begins anew.
-            let failure = Failure::Said(Rv(ck::CKR_GENERAL_ERROR));
-            let failed = Failed { epoch: state.epoch, generation: state.sessions.generation(), failure };
-            drop(state);
-            self.alone(|| {
-                self.repair(Lost::Library, &failed);
-                Ok(())
-            })?;
-        }
-        self.as_officer_once(pin, &mut f, users)
+        Ok(self.judged(|| self.as_officer_once(pin, &mut f, users))??)
     }
 
-    /// Takes `f` when it runs it.
+    /// Takes `f` when it runs it, and gives its answer apart from the device's to the PIN.
     fn as_officer_once<T>(
         &self,
         pin: &Pin,
         f: &mut Option<impl FnOnce(&Raw, ck::CK_SESSION_HANDLE) -> Result<T, Rv>>,
         users: Option<&Pin>,
-    ) -> Result<T, Failure> {
+    ) -> Result<Result<T, Rv>, Failure> {
         // Once through the usual way, so that the device is found and awake.
         self.call(|session| session.raw.session_state(session.handle).map(drop))?;
         self.alone(|| {
@@ -331,13 +316,13 @@ impl Device {
                 if steps_aside {
                     self.step_aside(raw, session);
                 }
-                let outcome = give(raw, session, ck::CKU_SO, pin, softhsm).and_then(|()| {
+                let outcome = give(raw, session, ck::CKU_SO, pin, softhsm).map(|()| {
                     let f = f.take().expect("it is run once");
                     let outcome = f(&raw, session);
                     let _ = raw.logout(session);
                     outcome
                 });
-                if let (Ok(_), Some(login), Some(new)) = (&outcome, &mut self.state().login, users) {
+                if let (Ok(Ok(_)), Some(login), Some(new)) = (&outcome, &mut self.state().login, users) {
                     login.pin = new.clone();
                 }
                 if steps_aside {
@@ -385,34 +370,4 @@ impl Device {
             Ok(made?)
         })
     }
-}
-
-/// What SoftHSM answers to C_Login when it has met the token's file half written.
-fn is_stuck(rv: Rv) -> bool {
-    rv == Rv(ck::CKR_GENERAL_ERROR)
-}
-
-/// C_Login. An answer that may hide a judgement ends it: the PIN is not given again, and a login that was made all the
-/// same does not stay. Of SoftHSM it is known that it has judged nothing when it answers CKR_GENERAL_ERROR or that there
-/// is no user PIN: another process was writing the token's file.
-fn give(raw: Raw, session: ck::CK_SESSION_HANDLE, user: u64, pin: &Pin, softhsm: bool) -> Result<(), Rv> {
-    const TRIES: u32 = 40;
-    let public = |state| matches!(state, ck::CKS_RO_PUBLIC_SESSION | ck::CKS_RW_PUBLIC_SESSION);
-    let nobody = raw.session_state(session).is_ok_and(public);
-    let mut outcome = raw.login(session, user, pin.expose());
-    for _ in 1..TRIES {
-        let torn = |rv| is_stuck(rv) || rv == Rv(ck::CKR_USER_PIN_NOT_INITIALIZED);
-        if !softhsm || !outcome.is_err_and(torn) {
-            break;
-        }
-        std::thread::sleep(PAUSES.0);
-        outcome = raw.login(session, user, pin.expose());
-    }
-    if let Err(rv) = outcome
-        && nobody
-        && (rv.lost().is_some() || rv.may_be_lost())
-    {
-        let _ = raw.logout(session);
-    }
-    outcome
 }

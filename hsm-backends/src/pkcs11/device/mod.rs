@@ -13,6 +13,7 @@ mod failure;
 mod login;
 mod pool;
 mod session;
+mod softhsm;
 mod work;
 
 use std::{
@@ -28,9 +29,10 @@ use super::{
     selector::Selector,
 };
 use crate::Turns;
-use failure::{Lost, SOFTHSM, cause, patiently, token_info};
+use failure::{Lost, cause};
 use login::Login;
 use pool::{Idle, Pool};
+use softhsm::{SOFTHSM, TRIES_OF_SOFTHSM, patiently, token_info};
 use work::{Work, Works};
 
 pub(super) use failure::Failure;
@@ -41,9 +43,6 @@ pub(super) use session::Session;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 /// Tries of a call that nobody has been promised anything of: as it is, with new sessions, with the library begun anew.
 const TRIES: u32 = 3;
-/// And of one of SoftHSM, which may meet the token's file half written each time that it begins anew, and then does not look
-/// again until the file changes.
-const TRIES_OF_SOFTHSM: u32 = 10;
 /// How often a token that is not to be seen is looked for: SoftHSM passes over one whose file another process is writing
 /// while it is initialised.
 const LOOKS: u32 = 4;

@@ -1,0 +1,111 @@
+//! PINs that SoftHSM has read when it was initialised: half a file, or a PIN that another process has changed since.
+
+use std::{fs, path::PathBuf};
+
+use cryptoki::{
+    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    error::{Error, RvError},
+    session::{Session, UserType},
+    types::AuthPin,
+};
+use hsm_backends::{Pin, PinState, Role, StoreError, conformance::Fixture};
+
+use super::SoftHsm;
+
+/// The folders of more copies of the library, over the same token: each is as another process has it.
+const SECOND: &str = "second";
+const THIRD: &str = "third";
+
+/// The file that SoftHSM keeps the token itself in.
+fn token_file(hsm: &SoftHsm) -> PathBuf {
+    let tokens = hsm.library("token").with_file_name("tokens");
+    let token = fs::read_dir(tokens).unwrap().next().unwrap().unwrap();
+    token.path().join("token.object")
+}
+
+/// Everything before the PINs: as much as a process finds that reads while another one writes. Numbers are of eight bytes; each
+/// attribute has its type, its kind and its value, after a number that grows with each change of the file.
+fn without_pins(file: &[u8]) -> &[u8] {
+    const SO_PIN: u64 = 0x8000_534c;
+    let at = (0..file.len()).find(|at| file[*at..].starts_with(&SO_PIN.to_be_bytes()));
+    &file[..at.expect("an SO PIN in SoftHSM's file")]
+}
+
+fn text(pin: &Pin) -> AuthPin {
+    AuthPin::new(String::from_utf8(pin.expose().to_vec()).unwrap().into())
+}
+
+fn copy(hsm: &SoftHsm, name: &str) -> PathBuf {
+    let path = hsm.library(name);
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    fs::copy(hsm.library("token"), &path).unwrap();
+    path
+}
+
+/// SoftHSM by itself, which has read the token's file by now.
+fn initialized(hsm: &SoftHsm) -> (Pkcs11, Session) {
+    let library = Pkcs11::new(copy(hsm, SECOND)).unwrap();
+    library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
+    let slot = library.get_slots_with_initialized_token().unwrap()[0];
+    let session = library.open_rw_session(slot).unwrap();
+    (library, session)
+}
+
+#[test]
+fn a_right_pin_is_taken_although_the_library_has_met_half_a_file() {
+    for role in [Role::User, Role::SecurityOfficer] {
+        let hsm = SoftHsm::passing_through();
+        let file = token_file(&hsm);
+        let mut whole = fs::read(&file).unwrap();
+        fs::write(&file, without_pins(&whole)).unwrap();
+        let store = hsm.open();
+        store.description().unwrap();
+        let (library, session) = initialized(&hsm);
+        // Whoever was writing it is done, and the number says that there is something to read.
+        whole[7] += 1;
+        fs::write(&file, whole).unwrap();
+        let (pin, kind, refusal) = match role {
+            Role::User => (hsm.user_pin(), UserType::User, RvError::UserPinNotInitialized),
+            Role::SecurityOfficer => (hsm.so_pin(), UserType::So, RvError::PinIncorrect),
+        };
+        let refused = session.login(kind, Some(&text(&pin))).unwrap_err();
+        assert!(
+            matches!(refused, Error::Pkcs11(rv, _) if rv == refusal),
+            "{refused}: the test means nothing"
+        );
+        drop(store.unlock(role, &pin).map_err(|error| panic!("{error}")));
+        let found = store.description().unwrap();
+        assert_eq!(
+            (found.user_pin, found.so_pin),
+            (PinState::Good, PinState::Good),
+            "a wrong PIN was counted"
+        );
+        assert_eq!(store.unlock(role, &Pin::presented(b"wrong")).unwrap_err(), StoreError::PinIncorrect);
+        drop(session);
+        drop(library);
+    }
+}
+
+#[test]
+fn a_pin_that_another_process_has_changed_counts_at_once() {
+    for role in [Role::User, Role::SecurityOfficer] {
+        let hsm = SoftHsm::passing_through();
+        let store = hsm.open();
+        let old = if role == Role::User { hsm.user_pin() } else { hsm.so_pin() };
+        drop(store.unlock(role, &old).unwrap());
+        let (library, session) = initialized(&hsm);
+        copy(&hsm, THIRD);
+        let other = hsm.at(THIRD, SoftHsm::by_label("conformance"));
+        let new = Pin::presented(b"changed");
+        other.admin().unwrap().set_pin(role, &old, &new).unwrap();
+        if role == Role::User {
+            // SoftHSM takes it still, where it was initialised before; the records know better.
+            session.login(UserType::User, Some(&text(&old))).expect("the test means something");
+            assert_eq!(store.unlock(role, &old).unwrap_err(), StoreError::PinIncorrect);
+        }
+        drop(store.unlock(role, &new).unwrap());
+        assert_eq!(store.unlock(role, &old).unwrap_err(), StoreError::PinIncorrect);
+        drop(session);
+        drop(library);
+    }
+}
