@@ -38,7 +38,7 @@ TRELLIS_TEST_MODULE_KIND=trellis cargo test -p trellis-cli --test cli --no-fail-
 scripts/engines.sh test 2>&1 | tee -a "$work/rust" || rc=1
 # The C ABI again over each other store. What is left out there is counted by name (tests/src/exempt.rs).
 for backend in softhsm tpm nitro; do
-    say "The C ABI over $backend"
+    say "The C ABI over $backend" | tee -a "$work/rust"
     TRELLIS_TEST_BACKEND=$backend cargo test -p trellis-tests --test abi --no-fail-fast 2>&1 | tee -a "$work/rust" || rc=1
 done
 not_run=$(sort -u "$TRELLIS_TESTS_NOT_RUN")
@@ -62,6 +62,14 @@ export PARTS
 MODULE=$TRELLIS_MODULE CLI=$TRELLIS_CLI TRELLIS_SUMMARY=$work/summary tests/clients/run.sh clients tests/clients/cases/*.sh || rc=1
 
 say "Summary"
+# Which tests failed, over which store, and what each said where it did.
+awk '
+    /^==.* The C ABI over / { over = " (over " $NF ")" }
+    /^---- .* stdout ----$/ { name = $2; print "FAILED: " name over; next }
+    /^failures:$/ { name = ""; left = 0 }
+    name && /panicked at / { left = 4 }
+    left > 0 { print "    " substr($0, 1, 300); left-- }
+' "$work/rust"
 cat "$work/summary"
 [[ -z ${TRELLIS_SUMMARY:-} ]] || cat "$work/summary" >>"$TRELLIS_SUMMARY"
 ((rc == 0)) || die "some tests failed; what they said is above"

@@ -230,40 +230,44 @@ impl Ledger<'_> {
         self.there.iter().for_each(|object| assert_whole(self.p11, self.session, object));
     }
 
-    /// After one more login, or a few where the HSM was still at work for the dead, it has the keys that are in it and on record, under their names, and no others. Each public key
-    /// there is one of theirs, and has an object unless its destruction was cut short.
+    /// After one more login, or a few where the HSM was still at work for the dead, it has the data and the private keys that are in
+    /// it and on record, under their names, and no others. Each public key there is one of theirs, and has an object unless
+    /// its destruction was cut short.
     fn check_hsm(&self) {
-        let names_of =
-            |class| self.there.iter().filter(move |(of, name)| *of == class && pair(name) == CKK_EC);
-        let private: Vec<_> = names_of(CKO_PRIVATE_KEY).map(|(_, name)| name.clone()).collect();
-        let has_public =
-            |name: &String| names_of(CKO_PUBLIC_KEY).any(|(_, public)| stem(public) == stem(name));
+        let there = |class| self.there.iter().filter(move |(of, _)| *of == class).map(|(_, name)| name);
+        let in_hsm = |class| there(class).filter(|name| pair(name) == CKK_EC).cloned().collect::<Vec<_>>();
+        let (private, public) = (in_hsm(CKO_PRIVATE_KEY), in_hsm(CKO_PUBLIC_KEY));
+        // The marker has no value, and so no copy.
+        let data: Vec<_> = there(CKO_DATA).cloned().collect();
+        let has_public = |name: &String| public.iter().any(|public| stem(public) == stem(name));
         let p11 = self.p11;
         let status = in_child(|| {
             p11.initialize();
             let softhsm = Vendor::load(&backend::softhsm());
             assert_eq!(softhsm.initialize(), CKR_OK);
-            let found = (0..20).find_map(|_| {
+            let agrees = (0..20).any(|_| {
                 let session = p11.open(CKF_RW_SESSION);
                 assert_eq!(p11.login(session, CKU_USER, USER_PIN), CKR_OK);
                 assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
                 let session = softhsm.logged_in();
-                let found = [CKO_PRIVATE_KEY, CKO_PUBLIC_KEY].map(|class| softhsm.labels(session, class));
+                let found = [CKO_PRIVATE_KEY, CKO_DATA, CKO_PUBLIC_KEY];
+                let [keys, objects, halves] = found.map(|class| softhsm.labels(session, class));
                 assert_eq!(softhsm.logout(session), CKR_OK);
-                let agrees = found[0] == private;
+                let agrees = keys == private
+                    && objects == data
+                    && halves.iter().all(|half| private.contains(half))
+                    && private.iter().all(|name| !has_public(name) || halves.contains(name));
                 if !agrees {
-                    println!("the HSM has {:?}", found[0]);
+                    println!("the HSM has {keys:?}, {objects:?} and {halves:?}");
                     thread::sleep(Duration::from_secs(1));
                 }
-                agrees.then_some(found)
+                agrees
             });
-            let Some([_, halves]) = found else { panic!("the HSM has keys that are not {private:?}") };
-            assert!(halves.iter().all(|half| private.contains(half)), "{halves:?} beside {private:?}");
-            assert!(private.iter().all(|name| !has_public(name) || halves.contains(name)), "{halves:?}");
+            assert!(agrees, "and not {private:?}, {data:?} and {public:?}");
             0
         });
         assert_eq!(status, 0);
-        println!("{} keys in the HSM", private.len());
+        println!("{} keys and {} data objects in the HSM", private.len(), data.len());
     }
 }
 

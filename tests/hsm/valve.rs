@@ -41,6 +41,7 @@ enum Held {
     GetTokenInfo = 8,
     GetSessionInfo = 16,
     DestroyObject = 32,
+    CreateObject = 64,
 }
 
 /// Returns when the valve lets such calls through. Nothing but numbers is waited for, so that a child can open its own.
@@ -88,6 +89,7 @@ fn lists() -> &'static Lists {
         shown.C_InitPIN = Some(init_pin);
         shown.C_SetPIN = Some(set_pin);
         shown.C_Login = Some(login);
+        shown.C_CreateObject = Some(create_object);
         shown.C_DestroyObject = Some(destroy_object);
         shown.C_FindObjectsInit = Some(find_init);
         shown.C_SignInit = Some(sign_init);
@@ -120,7 +122,7 @@ pub extern "C" fn valve_answer(rv: CK_RV) {
 }
 
 /// Holds calls back from now on, until their bit is gone: 1 C_Initialize, 2 C_OpenSession, 4 C_Login, 8 C_GetTokenInfo,
-/// 16 C_GetSessionInfo, 32 C_DestroyObject.
+/// 16 C_GetSessionInfo, 32 C_DestroyObject, 64 C_CreateObject.
 #[unsafe(no_mangle)]
 pub extern "C" fn valve_hold(functions: u64) {
     HELD.store(functions, Ordering::SeqCst);
@@ -236,6 +238,16 @@ unsafe extern "C" fn close_all_sessions(slot: CK_SLOT_ID) -> CK_RV {
 unsafe extern "C" fn session_info(session: CK_SESSION_HANDLE, info: CK_SESSION_INFO_PTR) -> CK_RV {
     hold(Held::GetSessionInfo);
     pass!(C_GetSessionInfo(session, info))
+}
+
+unsafe extern "C" fn create_object(
+    session: CK_SESSION_HANDLE,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+    object: CK_OBJECT_HANDLE_PTR,
+) -> CK_RV {
+    hold(Held::CreateObject);
+    pass!(C_CreateObject(session, template, count, object))
 }
 
 unsafe extern "C" fn destroy_object(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> CK_RV {

@@ -12,9 +12,9 @@ use crate::{
 
 /// Both kinds of objects, the store's first.
 ///
-/// Records and HSM are not read at one moment. A key that is being destroyed may be in the HSM when that is asked, and neither
+/// Records and HSM are not read at one moment. What is being destroyed may be in the HSM when that is asked, and neither
 /// on record nor pending any more when these are. What is no record's is shown if no record was changed meanwhile, or if the
-/// HSM has it still: a destroyed key is pending until the HSM has it no more.
+/// HSM has it still: what is destroyed is pending until the HSM has it no more.
 pub(super) fn find(
     sealed: &dyn Objects,
     foreign: &ForeignObjects,
@@ -26,7 +26,9 @@ pub(super) fn find(
         let (before, pending) = (pending()?, &pending);
         let generation = before.generation;
         let (keys, certificates, data) = Default::default();
-        let claims = Claims { sealed, before: before.keys, pending, keys, certificates, data };
+        let mut following = copies::Pending::default();
+        before.keys.iter().for_each(|key| following.add(key));
+        let claims = Claims { sealed, before: before.keys, following, pending, keys, certificates, data };
         let theirs = foreign.find(template, |attributes| claims.has(attributes))?;
         let steady = theirs.is_empty() || pending()?.generation == generation;
         Ok::<_, StoreError>((ours, theirs, steady))
@@ -42,12 +44,14 @@ pub(super) fn find(
 }
 
 /// The keys, certificates and data that have records, by which those of the HSM are told that need no other. Records are
-/// read when an object of their kind was found. Keys that the HSM has to follow yet count too: what it still has of one
+/// read when an object of their kind was found. What the HSM has to follow yet counts too: what it still has of something
 /// that was destroyed is no object.
 struct Claims<'a> {
     sealed: &'a dyn Objects,
     /// Keys that were pending before the HSM was asked.
     before: Vec<AtDevice>,
+    /// The copies among them.
+    following: copies::Pending,
     pending: &'a dyn Fn() -> Result<Pending, StoreError>,
     keys: OnceCell<Keys>,
     certificates: OnceCell<Copied>,
@@ -70,6 +74,9 @@ struct Keys {
 
 impl Claims<'_> {
     fn has(&self, attributes: &Attributes) -> Result<bool, StoreError> {
+        if self.following.has(attributes) {
+            return Ok(true);
+        }
         if let Some(id) = copies::marked_id(attributes) {
             return match self.sealed.read(id) {
                 Ok(record) => Ok(copies::record_identity(&record) == copies::identity(attributes)),
@@ -96,7 +103,8 @@ impl Claims<'_> {
             }
             // Last: a record that was destroyed meanwhile has one.
             let now = (self.pending)()?.keys;
-            for AtDevice { locator, label, id } in self.before.iter().chain(&now) {
+            let pending = self.before.iter().chain(&now).filter(|key| copies::record_of(key).is_none());
+            for AtDevice { locator, label, id } in pending {
                 keys.pairs.extend(native::spki(locator).map(<[u8]>::to_vec));
                 keys.secret.insert((label.clone(), id.clone()));
             }

@@ -12,6 +12,7 @@ use cryptoki_sys as ck;
 
 use super::{
     claims::names,
+    copies,
     device::{Device, LoggedIn},
     library::urgently,
     native::{self, NativeKey},
@@ -214,8 +215,15 @@ impl Keeper for HsmKeeper {
     }
 
     fn settle(&self, key: &AtDevice, record: Option<(&Record, &[u8])>) -> Result<Settled, StoreError> {
+        if copies::record_of(key).is_some() {
+            return copies::settle(&self.device, key, record.map(|(record, _)| record));
+        }
         let record = record.map(|(record, locator)| (locator, names(&record.attributes)));
         native::settle(&self.device, key, record)
+    }
+
+    fn record_of(&self, key: &AtDevice) -> Option<RecordId> {
+        copies::record_of(key)
     }
 
     /// The PIN is the HSM's, which a backup does not take back.

@@ -55,7 +55,7 @@ pub struct Options {
     pub pin_tries: u32,
     /// The mechanisms (CKM_*) whose keys may be made in the HSM; all that it has when absent.
     pub pass_through: Option<Vec<u64>>,
-    /// Whether data objects are in the HSM as well.
+    /// Whether data objects are in the HSM as well, as certificates are where keys may be.
     pub data_in_hsm: bool,
 }
 
@@ -264,7 +264,7 @@ impl Objects for Public {
         // Without a login no key in the HSM is to be seen.
         let write = |changes, _: &[_]| self.sealed.public().commit(changes).map(|()| Vec::new());
         changes::commit(self.sealed.public(), &self.foreign, changes, key_of, write)?;
-        copies.follow(&self.device);
+        copies.follow(&self.device, Vec::new());
         Ok(())
     }
 }

@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     Attributes, Change, KeySpec, NewSecret, Objects, OpenKey, Pin, PrivateKey, Record, RecordId, Role,
-    SecretKey, StoreError, Vault, keys::may_leave, sealed::SealedVault,
+    SecretKey, StoreError, Vault,
+    keys::may_leave,
+    sealed::{AtDevice, SealedVault},
 };
 
 /// Which keys are made in the HSM.
@@ -125,9 +127,16 @@ impl Objects for Pkcs11Vault {
         let copies = Copies::of(&changes, self.sealed(), |class| {
             self.role == Role::User && if class == ck::CKO_DATA { *data } else { !mechanisms.is_empty() }
         });
-        let write = |changes, keys: &[_]| self.sealed().commit_with(changes, keys);
+        // Only the user's keys seal intents.
+        let to_copy = if self.role == Role::User { copies.at_device() } else { Vec::new() };
+        let mut of_copies = Vec::new();
+        let write = |changes, keys: &[AtDevice]| {
+            let mut intents = self.sealed().commit_with(changes, &[keys, &to_copy].concat())?;
+            of_copies = intents.split_off(keys.len());
+            Ok(intents)
+        };
         changes::commit(self.sealed(), &self.foreign, changes, key_of, write)?;
-        copies.follow(&self.device);
+        copies.follow(&self.device, of_copies);
         Ok(())
     }
 }

@@ -186,7 +186,7 @@ pub(super) fn sweep(pool: &Arc<Pool>, room: &Room, keeper: &impl Keeper, now: i6
             continue;
         }
         let Some(intent) = take_over(pool, id, maker)? else { continue };
-        let settled = look(pool, room, &intent).and_then(|found| match &found {
+        let settled = look(pool, room, keeper, &intent).and_then(|found| match &found {
             Some((key, Some((record, locator)))) => keeper.settle(key, Some((record, locator))),
             Some((key, None)) => keeper.settle(key, None),
             None => Ok(Settled::ForGood),
@@ -227,12 +227,24 @@ type Found = (AtDevice, Option<(Record, Vec<u8>)>);
 
 /// An intent's key, and the record that names it with the whole locator. `None` where the intent does not open: it is another
 /// token's, or somebody has made it up.
-fn look(pool: &Pool, room: &Room, intent: &Intent) -> Result<Option<Found>, StoreError> {
+fn look(
+    pool: &Pool,
+    room: &Room,
+    keeper: &impl Keeper,
+    intent: &Intent,
+) -> Result<Option<Found>, StoreError> {
     pool.enter().read(|sql| {
         let snapshot = Snapshot::of(sql)?;
         let keys = keys(&snapshot, room)?;
         let Some(key) = open(&keys, intent.id, &intent.sealed)? else { return Ok(None) };
-        let record = rows::of_locator(&snapshot, &key.locator, records(&keys)?)?;
+        let record = match keeper.record_of(&key) {
+            Some(id) => {
+                let row = rows::by_id(&snapshot, id)?;
+                let record = row.map(|row| row.open(Some(records(&keys)?))).transpose()?;
+                record.map(|record| (record, key.locator.clone()))
+            }
+            None => rows::of_locator(&snapshot, &key.locator, records(&keys)?)?,
+        };
         Ok(Some((key, record)))
     })
 }

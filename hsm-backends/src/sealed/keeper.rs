@@ -3,7 +3,7 @@
 use std::{fmt::Debug, sync::Arc};
 
 use super::{intents::AtDevice, seal::TokenKey, token::Name};
-use crate::{Pin, PinState, PrivateKey, Record, Role, StoreError};
+use crate::{Pin, PinState, PrivateKey, Record, RecordId, Role, StoreError};
 
 /// Where a token key is kept: it opens nowhere else.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,11 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
     /// fails is tried again another time.
     fn settle(&self, _: &AtDevice, _record: Option<(&Record, &[u8])>) -> Result<Settled, StoreError> {
         Ok(Settled::ForGood)
+    }
+
+    /// The record that an intent is about which is about no key.
+    fn record_of(&self, _: &AtDevice) -> Option<RecordId> {
+        None
     }
 
     /// What the keeper's own device says of a PIN, for which this is kept (nothing where there is none). The worse of

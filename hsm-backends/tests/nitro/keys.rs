@@ -20,6 +20,7 @@ use test_stand::Stand;
 
 use crate::{
     fixture::Nitro,
+    flip::flip,
     healing::{ED25519, ML_DSA, make, signs},
     killed::intents,
 };
@@ -165,4 +166,22 @@ fn nothing_new_is_put_under_another_kms_key() {
     let error = made("arn:aws:kms:eu-central-1:111122223333:key/other").unwrap_err();
     assert!(error.to_string().contains("correct kms-key"), "{error}");
     assert_eq!(at_host(&token), [""; 0]);
+}
+
+#[test]
+fn a_damaged_record_is_not_destroyed_without_its_key() {
+    let token = Nitro::new();
+    let store = token.open();
+    let log_in = || store.unlock(Role::User, &token.user_pin()).unwrap();
+    let id = make(&*log_in(), &ED25519);
+    for column in ["attributes", "secret"] {
+        flip(&token.options("token").directory, id, column);
+        let refused = log_in().commit(vec![Change::Destroy { id }]).unwrap_err();
+        assert!(matches!(refused, StoreError::Damaged(_)), "{column}: {refused}");
+        assert_eq!(at_host(&token).len(), 1, "{column}");
+        flip(&token.options("token").directory, id, column);
+        signs(&*log_in(), id, b"message").unwrap();
+    }
+    log_in().commit(vec![Change::Destroy { id }]).unwrap();
+    assert_eq!(at_host(&token), Vec::<String>::new());
 }

@@ -6,6 +6,8 @@
 #[path = "../crash/child.rs"]
 mod child;
 mod fixture;
+#[path = "../hostile/flip.rs"]
+mod flip;
 mod healing;
 mod keys;
 mod killed;

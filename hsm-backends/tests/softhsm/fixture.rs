@@ -69,12 +69,13 @@ impl SoftHsm {
         // A short name: it has to fit into the copy.
         let directory =
             || tempfile::Builder::new().prefix("t").tempdir_in("/tmp").expect("a temporary directory");
+        let data_in_hsm = pass_through.is_none();
         let made = Self {
             directory: directory(),
             scratch: directory(),
             libraries: Libraries::default(),
             pass_through,
-            data_in_hsm: false,
+            data_in_hsm,
             keys,
         };
         made.make("token", "conformance");

@@ -29,7 +29,7 @@ pub(crate) fn hold(base: &Path) {
         directory: base.join("records"),
         pin_tries: 10,
         pass_through: None,
-        data_in_hsm: false,
+        data_in_hsm: true,
     };
     let store = Pkcs11Store::new(options, &Libraries::default());
     let vault = store.unlock(Role::User, &Pin::presented(b"user-pin")).unwrap();

@@ -7,7 +7,10 @@ mod beside;
 #[path = "../crash/child.rs"]
 #[expect(dead_code, reason = "it is shared with the tests that kill at random")]
 mod child;
+mod damaged;
 mod fixture;
+#[path = "../hostile/flip.rs"]
+mod flip;
 mod killed;
 mod memory;
 mod neighbours;

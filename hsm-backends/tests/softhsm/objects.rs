@@ -211,8 +211,7 @@ fn certificates_and_data_are_in_the_hsm_as_well() {
 }
 
 fn is_as_well(class: ObjectClass, object: impl Fn(&str) -> Attributes) {
-    let mut hsm = SoftHsm::passing_through();
-    hsm.data_in_hsm = true;
+    let hsm = SoftHsm::passing_through();
     let store = hsm.open();
     let vault = store.unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
     let (library, session) = elsewhere(&hsm);

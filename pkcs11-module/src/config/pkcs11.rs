@@ -35,8 +35,10 @@ impl Pkcs11 {
         if !once {
             return Err("token says what token-label, token-serial or token-slot says as well".into());
         }
-        let data_in_hsm = lines.data_in_hsm.take().unwrap_or(false);
         let pass_through = lines.pass_through.take();
+        // Where no key may be in the HSM, nothing else is unless it is asked for.
+        let takes_some = pass_through.as_ref().is_none_or(|named| !named.is_empty());
+        let data_in_hsm = lines.data_in_hsm.take().unwrap_or(takes_some);
         Ok(Self { library: absolute(&library)?, token, pass_through, data_in_hsm })
     }
 }

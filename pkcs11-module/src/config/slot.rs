@@ -46,8 +46,8 @@ pub(super) struct Lines {
     /// `pass-through = ["CKM_EDDSA", "CKM_EC_EDWARDS_KEY_PAIR_GEN"]`: only keys that these mechanisms make and use are
     /// made in the HSM; all that it can make when absent, none when empty. Other keys are sealed under the HSM's key.
     pub(super) pass_through: Option<Vec<MechanismName>>,
-    /// `data-in-hsm = true`: data objects are in the HSM as well, where its own tools find them; false when absent, since
-    /// HSMs have little room, and some take long to make each.
+    /// `data-in-hsm = false`: data objects are not in the HSM as well, as certificates are, where its own tools find them. For
+    /// an HSM that has little room, or takes long to make each. Where nothing may pass through they are not either.
     pub(super) data_in_hsm: Option<bool>,
     /// `tcti = "device:/dev/tpmrm0"` (the default), `"tabrmd"` or `"swtpm:host=127.0.0.1,port=2321"`: the way to the TPM
     /// of a slot with `tpm`.

@@ -37,6 +37,21 @@ fn a_token_of_an_hsm_is_named_in_two_ways() {
 }
 
 #[test]
+fn data_is_in_the_hsm_where_something_may_be() {
+    for (lines, expected) in [
+        ("", true),
+        ("pass-through = ['CKM_EDDSA']\n", true),
+        ("pass-through = []\n", false),
+        ("data-in-hsm = false\n", false),
+        ("pass-through = []\ndata-in-hsm = true\n", true),
+    ] {
+        let text = format!("[[slot]]\nbackend = 'pkcs11'\npath = '/a'\nmodule-path = '/b'\n{lines}");
+        let Backend::Pkcs11(hsm) = parse(&text).unwrap().slots[0].backend.clone() else { panic!("{text}") };
+        assert_eq!(hsm.data_in_hsm, expected, "{lines}");
+    }
+}
+
+#[test]
 fn a_tpm_is_the_kernels_unless_it_is_named() {
     let slot = |rest: &str| {
         let config = parse(&format!("[[slot]]\nbackend = 'tpm'\npath = '/a'\n{rest}")).unwrap();

@@ -39,16 +39,20 @@ pub(in crate::pkcs11) fn settle(
     let new = record.as_ref().map(|(_, (label, id))| (label.clone(), given(id)));
     // What was not finished has the random CKA_ID and no other proof; nobody has seen its public key.
     let whole = (len > SPKI).then(|| NativeKey::located(device, locator, &key.label, &key.id)).transpose()?;
-    let mut seen = 0;
+    let mut met = false;
     let done = device.call(|session| {
-        seen = 0;
         for names in &places {
             let found = match &whole {
-                Some(key) => key.objects(session, names)?,
+                Some(key) => {
+                    let mut found = key.public_halves(session, (&names.0, &names.1))?;
+                    let private = key.private_objects(session, names)?;
+                    met |= !private.is_empty();
+                    found.extend(private);
+                    found
+                }
                 None => session.raw.find(session.handle, &named(names))?,
             };
             for object in found {
-                seen += 1;
                 match &new {
                     Some(new) => session.raw.set_values(session.handle, object, &named(new))?,
                     None => session.raw.destroy(session.handle, object)?,
@@ -59,8 +63,9 @@ pub(in crate::pkcs11) fn settle(
         session.is_users()
     });
     done.map_err(|failure| failure.of(device, "C_DestroyObject"))?;
-    // A pair that the HSM was about to make may come yet, by halves even.
-    Ok(if whole.is_some() || seen > 1 { Settled::ForGood } else { Settled::ForNow })
+    // A pair that the HSM was about to make may come yet, by halves even. SoftHSM shows a key before it is whole, and writes it
+    // once more: one that is destroyed in between comes again. And it may pass over a key whose file is being written.
+    Ok(if met { Settled::ForGood } else { Settled::ForNow })
 }
 
 fn named((label, id): &Names) -> Template {
@@ -68,9 +73,9 @@ fn named((label, id): &Names) -> Template {
 }
 
 impl NativeKey {
-    /// Both halves, where they have these names.
-    fn objects(&self, session: &Session, names: &Names) -> Result<Vec<ck::CK_OBJECT_HANDLE>, Rv> {
-        let mut objects = self.public_halves(session, (&names.0, &names.1))?;
+    /// The key itself, where it has these names.
+    fn private_objects(&self, session: &Session, names: &Names) -> Result<Vec<ck::CK_OBJECT_HANDLE>, Rv> {
+        let mut objects = Vec::new();
         let mut template = named(names);
         template.push((ck::CKA_CLASS, number(ck::CKO_PRIVATE_KEY)));
         template.push((ck::CKA_KEY_TYPE, number(key_type(self.public.algorithm()))));
