@@ -9,11 +9,14 @@ use trellis_tests::{
     isolated::Place,
     objects::Template,
     process::in_child,
-    raw::{Raw, USER_PIN},
+    raw::{Raw, SO_PIN, USER_PIN},
     vendor::Vendor,
 };
 
-use crate::load::{ED25519_KEY, Kind, ML_DSA_65, P256_KEY, sign_while};
+use crate::{
+    limits::Valve,
+    load::{ED25519_KEY, Kind, ML_DSA_65, P256_KEY, sign_while},
+};
 
 const KINDS: [Kind; 3] = [P256_KEY, ED25519_KEY, ML_DSA_65];
 
@@ -150,5 +153,41 @@ isolated! {
         });
         let session = p11.open(0);
         assert_eq!(c!(p11.C_CloseSession(session)), CKR_OK);
+    }
+
+    fn a_first_pin_beside_a_login_of_the_applications(place) {
+        let valve = Valve::new(place);
+        let p11 = place.load();
+        let session = p11.user_session();
+        assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
+        // From now on nobody knows the PIN but the HSM.
+        assert_eq!(p11.login(session, CKU_SO, SO_PIN), CKR_OK);
+        assert_eq!(p11.init_pin(session, USER_PIN), CKR_OK);
+        assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
+        let hsm = library();
+        let theirs = hsm.logged_in();
+        let mut given = valve.ask("valve_logins");
+        let mut log_in = |pin: &[u8], often| {
+            let rv = p11.login(session, CKU_USER, pin);
+            given += often;
+            assert_eq!(valve.ask("valve_logins"), given, "{rv:#x}");
+            rv
+        };
+        // An HSM that has no keys that want a PIN for each use, and one that uses them without.
+        for what in [1, 2] {
+            valve.set("valve_guards", what);
+            for pin in [b"wrong-pin", USER_PIN] {
+                assert_eq!(log_in(pin, 1), CKR_DEVICE_ERROR, "nothing can judge it");
+            }
+        }
+        valve.set("valve_guards", 0);
+        assert_eq!(log_in(b"wrong-pin", 2), CKR_PIN_INCORRECT);
+        assert_eq!(log_in(USER_PIN, 2), CKR_OK);
+        assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
+        // It is compared with this one from now on.
+        assert_eq!(log_in(b"wrong-pin", 1), CKR_PIN_INCORRECT);
+        assert_eq!(log_in(USER_PIN, 1), CKR_OK);
+        assert_eq!(c!(p11.C_Logout(session)), CKR_OK);
+        assert_eq!(hsm.logout(theirs), CKR_OK, "the login was theirs");
     }
 }

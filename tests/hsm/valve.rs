@@ -29,6 +29,8 @@ static SLOT: AtomicU64 = AtomicU64::new(0);
 static HELD: AtomicU64 = AtomicU64::new(0);
 /// How many calls are held back.
 static HOLDING: AtomicU64 = AtomicU64::new(0);
+/// What becomes of CKA_ALWAYS_AUTHENTICATE of a new key: 0 it is passed on, 1 refused, 2 passed over.
+static GUARDS: AtomicU64 = AtomicU64::new(0);
 /// How often C_Login was passed on.
 static LOGINS: AtomicU64 = AtomicU64::new(0);
 
@@ -92,6 +94,7 @@ fn lists() -> &'static Lists {
         shown.C_CreateObject = Some(create_object);
         shown.C_DestroyObject = Some(destroy_object);
         shown.C_FindObjectsInit = Some(find_init);
+        shown.C_GenerateKeyPair = Some(generate_key_pair);
         shown.C_SignInit = Some(sign_init);
         shown.C_Sign = Some(sign);
         Lists { behind, shown }
@@ -167,6 +170,12 @@ fn new_pin(rv: CK_RV) -> CK_RV {
 #[unsafe(no_mangle)]
 pub extern "C" fn valve_logins() -> u64 {
     LOGINS.load(Ordering::SeqCst)
+}
+
+/// Has a new key with CKA_ALWAYS_AUTHENTICATE be refused (1), or made without it (2), or as it is wanted (0).
+#[unsafe(no_mangle)]
+pub extern "C" fn valve_guards(what: u64) {
+    GUARDS.store(what, Ordering::SeqCst);
 }
 
 /// How many sessions are open.
@@ -302,6 +311,30 @@ unsafe extern "C" fn find_init(
     count: CK_ULONG,
 ) -> CK_RV {
     pass!(C_FindObjectsInit(session, template, count))
+}
+
+unsafe extern "C" fn generate_key_pair(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    public: CK_ATTRIBUTE_PTR,
+    public_count: CK_ULONG,
+    private: CK_ATTRIBUTE_PTR,
+    private_count: CK_ULONG,
+    one: CK_OBJECT_HANDLE_PTR,
+    two: CK_OBJECT_HANDLE_PTR,
+) -> CK_RV {
+    // SAFETY: the caller's array.
+    let mut private = unsafe { std::slice::from_raw_parts(private, private_count as usize) }.to_vec();
+    let what = GUARDS.load(Ordering::SeqCst);
+    if what != 0 {
+        let whole = private.len();
+        private.retain(|attribute| attribute.type_ != CKA_ALWAYS_AUTHENTICATE);
+        if what == 1 && private.len() < whole {
+            return CKR_TEMPLATE_INCONSISTENT;
+        }
+    }
+    let count = private.len() as CK_ULONG;
+    pass!(C_GenerateKeyPair(session, mechanism, public, public_count, private.as_mut_ptr(), count, one, two))
 }
 
 unsafe extern "C" fn sign_init(

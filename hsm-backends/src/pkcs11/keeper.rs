@@ -118,22 +118,21 @@ impl HsmKeeper {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(how);
         let parsed = parse(kept)?;
         let verifier = parsed.as_ref().and_then(|parsed| parsed.verifier);
-        let how = match (how, verifier) {
+        let judged = match (how, verifier) {
+            (LoggedIn::Judged, _) => true,
+            (LoggedIn::Already, Some(_)) => false,
             // Nothing to compare the PIN with, so the HSM has to judge it.
             (LoggedIn::Already, None) => {
                 let judged = self.device.judge_again(pin);
                 match judged.map_err(|failure| failure.of(&self.device, "C_Login")) {
-                    Ok(()) => LoggedIn::Judged,
+                    Ok(()) => true,
                     Err(StoreError::PinIncorrect) => return Ok(None),
                     Err(error) => return Err(error),
                 }
             }
-            (how, _) => how,
         };
-        match how {
-            LoggedIn::Judged => self.device.with_judged(pin, || self.open_for_user(place, parsed, pin, how)),
-            LoggedIn::Already => self.open_for_user(place, parsed, pin, how),
-        }
+        let open = || self.open_for_user(place, parsed, pin, judged);
+        if judged { self.device.with_judged(pin, how, open) } else { open() }
     }
 
     /// The token key for a user who is logged in to the HSM.
@@ -142,7 +141,7 @@ impl HsmKeeper {
         place: Kept,
         parsed: Option<Parsed<'_>>,
         pin: &Pin,
-        how: LoggedIn,
+        judged: bool,
     ) -> Result<Option<Judged>, StoreError> {
         let Some(parsed) = parsed else {
             let key = TokenKey::generate()?;
@@ -154,19 +153,16 @@ impl HsmKeeper {
             Some(verifier) => Self::is_known(place, &key, pin, verifier)?,
             None => false,
         };
-        match how {
-            LoggedIn::Already if !known => Ok(None),
-            // The PIN was changed by other means, or this is one of before that the HSM goes by still.
-            LoggedIn::Judged if !known => {
-                let still = self.device.judges_still();
-                if !still.map_err(|failure| failure.of(&self.device, "C_Login"))? {
-                    return Ok(None);
-                }
-                let anew = Some(self.wrap(place, &key, pin)?);
-                Ok(Some(Judged { key: Some(key), anew }))
-            }
-            _ => Ok(Some(Judged { key: Some(key), anew: None })),
+        if known {
+            return Ok(Some(Judged { key: Some(key), anew: None }));
         }
+        // One that was judged, and is not the last one that was, was set by other means, or the HSM goes by one of before.
+        let still = || self.device.judges_still().map_err(|failure| failure.of(&self.device, "C_Login"));
+        if !judged || parsed.verifier.is_some() && !still()? {
+            return Ok(None);
+        }
+        let anew = Some(self.wrap(place, &key, pin)?);
+        Ok(Some(Judged { key: Some(key), anew }))
     }
 
     fn judge_officer(&self, pin: &Pin) -> Result<Option<Judged>, StoreError> {

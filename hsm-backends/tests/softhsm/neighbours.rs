@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use algorithms::{Algorithm, Signing, ecdsa::Curve, ed25519};
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    object::Attribute,
     session::{Session, UserType},
     slot::Slot,
     types::AuthPin,
@@ -92,17 +93,13 @@ fn a_login_of_the_applications_does_not_open_the_door() {
     let theirs = logged_in(&library, slot);
     let store = hsm.open();
     let wrong = Pin::presented(b"wrong");
-    // The HSM says to any PIN that somebody is logged in already.
-    for pin in [&wrong, &hsm.user_pin()] {
-        let refused = store.unlock(Role::User, pin).unwrap_err();
-        assert!(matches!(&refused, StoreError::Device(why) if why.contains("itself")), "{refused}");
-    }
-    theirs.logout().unwrap();
+    // The HSM says to any PIN that somebody is logged in already, and judges it for one use of a key.
+    assert_eq!(store.unlock(Role::User, &wrong).unwrap_err(), StoreError::PinIncorrect);
     let vault = user(&hsm, &*store);
     let id = make(&*vault, &P256, "key");
     drop(vault);
+    assert_eq!(theirs.find_objects(&[Attribute::Token(false)]).unwrap().len(), 0, "a key is left");
     // From now on there is something to compare a PIN with.
-    theirs.login(UserType::User, Some(&AuthPin::new("user-pin".into()))).unwrap();
     assert_eq!(store.unlock(Role::User, &wrong).unwrap_err(), StoreError::PinIncorrect);
     let vault = user(&hsm, &*store);
     assert_eq!(vault.verify_pin(&wrong), Err(StoreError::PinIncorrect));
@@ -110,6 +107,20 @@ fn a_login_of_the_applications_does_not_open_the_door() {
     drop(vault);
     // The login was theirs, and it stays.
     assert!(theirs.logout().is_ok(), "somebody has logged the application out");
+}
+
+#[test]
+fn no_pin_ends_a_session_of_an_application_that_came_second() {
+    let hsm = SoftHsm::passing_through();
+    let store = hsm.open();
+    store.description().unwrap();
+    let (library, slot) = application(&hsm);
+    let theirs = library.open_rw_session(slot).unwrap();
+    assert_eq!(store.unlock(Role::User, &Pin::presented(b"wrong")).unwrap_err(), StoreError::PinIncorrect);
+    drop(user(&hsm, &*store));
+    theirs.get_session_info().unwrap();
+    drop(theirs);
+    std::mem::forget(library);
 }
 
 #[test]
@@ -271,10 +282,7 @@ fn a_backup_does_not_bring_an_older_pin_back() {
     let theirs = library.open_rw_session(slot).unwrap();
     theirs.login(UserType::User, Some(&AuthPin::new("another".into()))).unwrap();
     admin.restore(&path, &passphrase, true).unwrap();
-    // The HSM says nothing of a PIN while the application is logged in to it.
-    let refused = store.unlock(Role::User, &hsm.user_pin()).unwrap_err();
-    assert!(matches!(&refused, StoreError::Device(why) if why.contains("itself")), "{refused}");
-    theirs.logout().unwrap();
+    // Also while the application is logged in, and nothing is there to compare the PIN with.
     assert_eq!(store.unlock(Role::User, &hsm.user_pin()).unwrap_err(), StoreError::PinIncorrect);
     store.unlock(Role::User, &new).unwrap();
     drop(theirs);

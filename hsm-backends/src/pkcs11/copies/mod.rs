@@ -103,8 +103,8 @@ pub(super) fn settle(
         Ok(()) | Err(Failure::Said(_)) => {}
         Err(failure) => return Err(failure.of(device, "C_CreateObject")),
     }
-    // What the HSM was about to make or to destroy may come yet, beside what was made here.
-    Ok(if seen { Settled::ForGood } else { Settled::ForNow })
+    // What the HSM was about to make may come yet, beside what was there or made here.
+    Ok(if seen && !place.is_to_come() { Settled::ForGood } else { Settled::ForNow })
 }
 
 /// Makes what was found of a copy agree with what is to be there.

@@ -107,8 +107,8 @@ impl Failure {
             Self::LoggedOut => return StoreError::TokenReplaced,
             Self::Foreign => {
                 return StoreError::Device(format!(
-                    "{}: the application is logged in to this token itself, so that the HSM does not judge the PIN; log in \
-                     through this store first",
+                    "{}: the application is logged in to this token itself, so that the HSM does not judge the PIN; run \
+                     `trellis key list` for this token once, or log in here before the application logs in there",
                     device.name()
                 ));
             }

@@ -22,10 +22,10 @@ pub(in crate::pkcs11) enum LoggedIn {
 /// A login that this process's vaults share.
 #[derive(Debug)]
 pub(super) struct Login {
-    pin: Pin,
+    pub(super) pin: Pin,
     vaults: usize,
     /// Whether C_Login was ours, so that C_Logout is.
-    ours: bool,
+    pub(super) ours: bool,
     /// The device has refused the PIN: asking again would lock it.
     pub(super) refused: bool,
     /// Which login this is: a vault of an earlier one does not end it.
@@ -101,7 +101,7 @@ impl Device {
     /// the turn of [`Device::logins`].
     pub(in crate::pkcs11) fn log_in(&self, pin: &Pin) -> Result<LoggedIn, Failure> {
         self.state().login.take_if(|login| login.refused);
-        self.judged(|| {
+        self.judged(Role::User, || {
             self.call_once(|session| {
                 let softhsm = self.state().softhsm;
                 let how = match give(session.raw, session.handle, ck::CKU_USER, pin, softhsm) {
@@ -125,38 +125,8 @@ impl Device {
         })
     }
 
-    /// Has the HSM judge a PIN although a vault of ours is logged in: it steps aside for that long. An application's own
-    /// login cannot. Call with the turn of [`Device::logins`].
-    pub(in crate::pkcs11) fn judge_again(&self, pin: &Pin) -> Result<(), Failure> {
-        self.judged(|| self.judge_again_once(pin))
-    }
-
-    fn judge_again_once(&self, pin: &Pin) -> Result<(), Failure> {
-        self.call(Session::check_login)?;
-        self.alone(|| {
-            if !self.state().login.as_ref().is_some_and(|login| login.ours) {
-                return Err(Failure::Foreign);
-            }
-            self.with_session(|raw, session| {
-                self.step_aside(raw, session);
-                let softhsm = self.state().softhsm;
-                let judged = give(raw, session, ck::CKU_USER, pin, softhsm);
-                if judged.is_ok() {
-                    let mut state = self.state();
-                    state.logged_in = true;
-                    if let Some(login) = &mut state.login {
-                        login.pin = pin.clone();
-                    }
-                } else {
-                    let _ = self.log_in_where_due(raw, session);
-                }
-                judged
-            })
-        })
-    }
-
     /// Runs `f` with a session of the device. Call with the library to oneself.
-    fn with_session<T>(
+    pub(super) fn with_session<T>(
         &self,
         f: impl FnOnce(Raw, ck::CK_SESSION_HANDLE) -> Result<T, Rv>,
     ) -> Result<T, Failure> {
@@ -171,7 +141,7 @@ impl Device {
     }
 
     /// Logs out for a while.
-    fn step_aside(&self, raw: Raw, session: ck::CK_SESSION_HANDLE) {
+    pub(super) fn step_aside(&self, raw: Raw, session: ck::CK_SESSION_HANDLE) {
         let _ = raw.logout(session);
         let mut state = self.state();
         // Handles of private objects went with the login.
@@ -224,10 +194,10 @@ impl Device {
         }
     }
 
-    /// Runs `f` with a login that the device has just judged and no vault holds yet: where the device forgets it meanwhile, it is
-    /// made again. Call with [`Device::logins`] held.
-    pub(in crate::pkcs11) fn with_judged<T>(&self, pin: &Pin, f: impl FnOnce() -> T) -> T {
-        let id = self.hold(pin, LoggedIn::Judged);
+    /// Runs `f` with a login whose PIN the device has just judged and no vault holds yet: where the device forgets it meanwhile, it
+    /// is made again. Call with [`Device::logins`] held.
+    pub(in crate::pkcs11) fn with_judged<T>(&self, pin: &Pin, how: LoggedIn, f: impl FnOnce() -> T) -> T {
+        let id = self.hold(pin, how);
         let done = f();
         let mut state = self.state();
         if let Some(login) = state.login.as_mut().filter(|login| login.id == id) {
@@ -295,7 +265,7 @@ impl Device {
         users: Option<&Pin>,
     ) -> Result<T, Failure> {
         let mut f = Some(f);
-        Ok(self.judged(|| self.as_officer_once(pin, &mut f, users))??)
+        Ok(self.judged(Role::SecurityOfficer, || self.as_officer_once(pin, &mut f, users))??)
     }
 
     /// Takes `f` when it runs it, and gives its answer apart from the device's to the PIN.

@@ -10,6 +10,7 @@
 //! No lock is held while the library is called: it may never return.
 
 mod failure;
+mod judge;
 mod login;
 mod pool;
 mod session;

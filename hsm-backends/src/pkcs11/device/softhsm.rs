@@ -13,7 +13,7 @@ use super::{
     Device, Failed, Failure, PAUSES, Session,
     failure::Lost,
 };
-use crate::Pin;
+use crate::{Pin, Role};
 
 /// How the manufacturer of its tokens begins.
 pub(super) const SOFTHSM: &str = "SoftHSM";
@@ -92,10 +92,15 @@ impl Device {
             }
     }
 
-    /// Runs what gives a PIN, and again with a library that has begun anew where SoftHSM has not judged it, or not by what its
-    /// file says by now.
-    pub(super) fn judged<T>(&self, mut judge: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
-        let mut refused = false;
+    /// Runs what gives a PIN of `role`, and again with a library that has begun anew where SoftHSM has not judged it, or has
+    /// refused the security officer's by what it remembers. A user's wrong PIN is too common for that: whoever else uses the
+    /// library in this process loses his sessions.
+    pub(super) fn judged<T>(
+        &self,
+        role: Role,
+        mut judge: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut refused = role == Role::User;
         for _ in 1..TRIES_OF_SOFTHSM {
             let outcome = judge();
             let Err(Failure::Said(rv)) = outcome else { return outcome };
