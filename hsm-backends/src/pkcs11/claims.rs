@@ -26,7 +26,7 @@ pub(super) fn find(
         let (before, pending) = (pending()?, &pending);
         let generation = before.generation;
         let (keys, certificates, data) = Default::default();
-        let mut following = copies::Pending::default();
+        let mut following = copies::Unsettled::default();
         before.keys.iter().for_each(|key| following.add(key));
         let claims = Claims { sealed, before: before.keys, following, pending, keys, certificates, data };
         let theirs = foreign.find(template, |attributes| claims.has(attributes))?;
@@ -51,7 +51,7 @@ struct Claims<'a> {
     /// Keys that were pending before the HSM was asked.
     before: Vec<AtDevice>,
     /// The copies among them.
-    following: copies::Pending,
+    following: copies::Unsettled,
     pending: &'a dyn Fn() -> Result<Pending, StoreError>,
     keys: OnceCell<Keys>,
     certificates: OnceCell<Copied>,

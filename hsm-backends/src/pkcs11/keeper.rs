@@ -13,7 +13,7 @@ use cryptoki_sys as ck;
 use super::{
     claims::names,
     copies,
-    device::{Device, LoggedIn},
+    device::{Device, Failure, LoggedIn},
     library::urgently,
     native::{self, NativeKey},
     wrap::{self, Wrapped},
@@ -131,7 +131,7 @@ impl HsmKeeper {
                 }
             }
         };
-        let open = || self.open_for_user(place, parsed, pin, judged);
+        let open = || self.open_for_user(place, parsed, pin, judged, how);
         if judged { self.device.with_judged(pin, how, open) } else { open() }
     }
 
@@ -142,6 +142,7 @@ impl HsmKeeper {
         parsed: Option<Parsed<'_>>,
         pin: &Pin,
         judged: bool,
+        how: LoggedIn,
     ) -> Result<Option<Judged>, StoreError> {
         let Some(parsed) = parsed else {
             let key = TokenKey::generate()?;
@@ -156,10 +157,18 @@ impl HsmKeeper {
         if known {
             return Ok(Some(Judged { key: Some(key), anew: None }));
         }
-        // One that was judged, and is not the last one that was, was set by other means, or the HSM goes by one of before.
-        let still = || self.device.judges_still().map_err(|failure| failure.of(&self.device, "C_Login"));
-        if !judged || parsed.verifier.is_some() && !still()? {
+        if !judged {
             return Ok(None);
+        }
+        // One that is not the last one that was judged was set by other means, or the HSM goes by one of before.
+        if how == LoggedIn::Judged {
+            let failed = |failure: Failure| failure.of(&self.device, "C_Login");
+            match self.device.judges_still().map_err(failed)? {
+                Some(true) => {}
+                Some(false) => return Ok(None),
+                None if parsed.verifier.is_none() => {}
+                None => return Err(failed(Failure::Foreign)),
+            }
         }
         let anew = Some(self.wrap(place, &key, pin)?);
         Ok(Some(Judged { key: Some(key), anew }))

@@ -259,12 +259,12 @@ impl Objects for Public {
         if !self.is_begun()? {
             adopt(&self.sealed, &token(&self.device)?)?;
         }
-        let copies = Copies::of(&changes, self.sealed.public(), |_| false);
+        let copies = Copies::of(&changes, self.sealed.public(), |_| false)?;
         let key_of = |id| Ok(self.sealed.keeper().open_key(id));
         // Without a login no key in the HSM is to be seen.
         let write = |changes, _: &[_]| self.sealed.public().commit(changes).map(|()| Vec::new());
         changes::commit(self.sealed.public(), &self.foreign, changes, key_of, write)?;
-        copies.follow(&self.device, Vec::new());
+        copies.follow(self.sealed.public(), &self.device, Vec::new());
         Ok(())
     }
 }

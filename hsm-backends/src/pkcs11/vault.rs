@@ -126,18 +126,21 @@ impl Objects for Pkcs11Vault {
         let PassThrough { mechanisms, data } = &self.pass_through;
         let copies = Copies::of(&changes, self.sealed(), |class| {
             self.role == Role::User && if class == ck::CKO_DATA { *data } else { !mechanisms.is_empty() }
-        });
+        })?;
         // Only the user's keys seal intents.
         let to_copy = if self.role == Role::User { copies.at_device() } else { Vec::new() };
-        let mut of_copies = Vec::new();
+        let mut of_copies = None;
         let write = |changes, keys: &[AtDevice]| {
             let mut intents = self.sealed().commit_with(changes, &[keys, &to_copy].concat())?;
-            of_copies = intents.split_off(keys.len());
+            of_copies = Some(intents.split_off(keys.len()));
             Ok(intents)
         };
-        changes::commit(self.sealed(), &self.foreign, changes, key_of, write)?;
-        copies.follow(&self.device, of_copies);
-        Ok(())
+        let done = changes::commit(self.sealed(), &self.foreign, changes, key_of, write);
+        // Also where a key could not follow: the records have changed.
+        if let Some(intents) = of_copies {
+            copies.follow(self.sealed(), &self.device, intents);
+        }
+        done
     }
 }
 

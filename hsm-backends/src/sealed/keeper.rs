@@ -51,7 +51,7 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
         Ok(Settled::ForGood)
     }
 
-    /// The record that an intent is about which is about no key.
+    /// The record of an intent that is about something else than a key.
     fn record_of(&self, _: &AtDevice) -> Option<RecordId> {
         None
     }
@@ -90,7 +90,7 @@ pub(crate) trait Keeper: Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settled {
     ForGood,
-    /// The key is not there. The process asked for it and died, and the device may not have done it yet.
+    /// The process asked for it and died, and the device may not have done all of it yet.
     ForNow,
 }
 

@@ -8,7 +8,7 @@ use cryptoki::{
     session::{Session, UserType},
     types::AuthPin,
 };
-use hsm_backends::{Pin, PinState, Role, StoreError, conformance::Fixture};
+use hsm_backends::{KeyStore, Pin, PinState, Role, StoreError, conformance::Fixture};
 
 use super::SoftHsm;
 
@@ -87,8 +87,15 @@ fn a_right_pin_is_taken_although_the_library_has_met_half_a_file() {
 }
 
 #[test]
-fn a_pin_that_another_process_has_changed_counts_at_once() {
-    for role in [Role::User, Role::SecurityOfficer] {
+fn a_pin_of_before_is_none_when_another_process_has_set_one() {
+    let changes = |store: &dyn KeyStore, role, old: &Pin, new: &Pin| {
+        store.admin().unwrap().set_pin(role, old, new).unwrap();
+    };
+    let sets = |store: &dyn KeyStore, so_pin: &Pin, new: &Pin| {
+        let vault = store.unlock(Role::SecurityOfficer, so_pin).unwrap();
+        store.admin().unwrap().init_pin(&*vault, new).unwrap();
+    };
+    for (role, by_so) in [(Role::User, false), (Role::User, true), (Role::SecurityOfficer, true)] {
         let hsm = SoftHsm::passing_through();
         let store = hsm.open();
         let old = if role == Role::User { hsm.user_pin() } else { hsm.so_pin() };
@@ -97,7 +104,11 @@ fn a_pin_that_another_process_has_changed_counts_at_once() {
         copy(&hsm, THIRD);
         let other = hsm.at(THIRD, SoftHsm::by_label("conformance"));
         let new = Pin::presented(b"changed");
-        other.admin().unwrap().set_pin(role, &old, &new).unwrap();
+        if role == Role::User && by_so {
+            sets(&*other, &hsm.so_pin(), &new);
+        } else {
+            changes(&*other, role, &old, &new);
+        }
         if role == Role::User {
             // SoftHSM takes it still, where it was initialised before; the records know better.
             session.login(UserType::User, Some(&text(&old))).expect("the test means something");
@@ -108,4 +119,23 @@ fn a_pin_that_another_process_has_changed_counts_at_once() {
         drop(session);
         drop(library);
     }
+}
+
+#[test]
+fn an_application_that_has_initialised_softhsm_is_not_in_its_way() {
+    let hsm = SoftHsm::passing_through();
+    drop(hsm.open().unlock(Role::User, &hsm.user_pin()).unwrap());
+    // The library of this store is one that the application has initialised before the PIN was changed.
+    let (library, session) = initialized(&hsm);
+    let new = Pin::presented(b"changed");
+    hsm.open().admin().unwrap().set_pin(Role::User, &hsm.user_pin(), &new).unwrap();
+    let store = hsm.at(SECOND, SoftHsm::by_label("conformance"));
+    let refused = store.unlock(Role::User, &hsm.user_pin()).unwrap_err();
+    assert!(matches!(&refused, StoreError::Device(why) if why.contains("key list")), "{refused}");
+    let found = store.description().unwrap();
+    assert_eq!(found.user_pin, PinState::Good, "nobody has judged it");
+    session.get_session_info().expect("the application's session goes on");
+    drop(hsm.open().unlock(Role::User, &new).unwrap());
+    drop(session);
+    drop(library);
 }

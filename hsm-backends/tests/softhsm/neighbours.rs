@@ -26,8 +26,12 @@ const P256: KeySpec = KeySpec::Pair(Algorithm::Ecdsa(Curve::P256));
 fn application(hsm: &SoftHsm) -> (Pkcs11, Slot) {
     let library = Pkcs11::new(hsm.library("token")).unwrap();
     let _ = library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
-    let slot = library.get_slots_with_initialized_token().unwrap()[0];
-    (library, slot)
+    // When it reads the token's file anew, SoftHSM answers CKR_GENERAL_ERROR now and then.
+    let slot = (0..100).find_map(|_| {
+        let found = library.get_slots_with_initialized_token();
+        found.map_err(|_| std::thread::sleep(std::time::Duration::from_millis(5))).ok()
+    });
+    (library, slot.expect("SoftHSM shows its token")[0])
 }
 
 fn logged_in(library: &Pkcs11, slot: Slot) -> Session {

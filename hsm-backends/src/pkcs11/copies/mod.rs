@@ -7,8 +7,6 @@
 mod identity;
 mod place;
 
-use std::sync::Arc;
-
 use cryptoki_sys as ck;
 
 use super::{
@@ -16,68 +14,117 @@ use super::{
     raw::{Rv, Template},
 };
 use crate::{
-    Attributes, Change, Objects, Record, StoreError,
+    Attributes, Change, Objects, Record, RecordId, StoreError,
     sealed::{AtDevice, Intent, Settled},
 };
 use identity::{kinds, marked};
 use place::Place;
 
 pub(super) use identity::{identity, marked_id, record_identity};
-pub(super) use place::{Pending, record_of};
+pub(super) use place::{Unsettled, record_of};
+
+/// How often a record may change again while its copy follows it.
+const TURNS: usize = 10;
 
 /// What follows in the HSM from changes of records.
 #[derive(Debug, Default)]
-pub(super) struct Copies(Vec<Following>);
+pub(super) struct Copies(Vec<Follower>);
 
 /// A copy, and what becomes of it.
 #[derive(Debug)]
-struct Following {
+struct Follower {
+    record: RecordId,
     place: Place,
     after: Option<Attributes>,
 }
 
 impl Copies {
     /// Call before the changes are made. New ones are put into the HSM where `creates` says so of their class.
-    pub(super) fn of(changes: &[Change], sealed: &dyn Objects, creates: impl Fn(u64) -> bool) -> Self {
-        let create = |new: &Attributes| new.ulong(ck::CKA_CLASS).is_some_and(&creates);
-        let before = |id| -> Option<Arc<Record>> { sealed.read(id).ok() };
-        let following = |change: &Change| {
-            let (place, after) = match change {
-                Change::Create { id, attributes, secret: None } if create(attributes) => {
-                    (Place::to_come(*id, attributes)?, Some(marked(*id, attributes)))
-                }
-                Change::Create { .. } => return None,
-                Change::Update { id, attributes, .. } => {
-                    (Place::of(*id, &before(*id)?.attributes)?, Some(marked(*id, attributes)))
-                }
-                Change::Destroy { id } => (Place::of(*id, &before(*id)?.attributes)?, None),
-            };
-            Some(Following { place, after })
+    pub(super) fn of(
+        changes: &[Change],
+        sealed: &dyn Objects,
+        creates: impl Fn(u64) -> bool,
+    ) -> Result<Self, StoreError> {
+        let before = |id| match sealed.read(id) {
+            Ok(record) => Ok(Place::of(id, &record.attributes)),
+            // The change itself will tell.
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error),
         };
-        Self(changes.iter().filter_map(following).collect())
+        let mut all = Vec::new();
+        for change in changes {
+            let (record, place, after) = match change {
+                Change::Create { id, attributes, secret: None }
+                    if attributes.ulong(ck::CKA_CLASS).is_some_and(&creates) =>
+                {
+                    (*id, Place::to_come(*id, attributes), Some(marked(*id, attributes)))
+                }
+                Change::Create { .. } => continue,
+                Change::Update { id, attributes, .. } => (*id, before(*id)?, Some(marked(*id, attributes))),
+                Change::Destroy { id } => (*id, before(*id)?, None),
+            };
+            all.extend(place.map(|place| Follower { record, place, after }));
+        }
+        Ok(Self(all))
     }
 
     /// What is to be on record until it is done.
     pub(super) fn at_device(&self) -> Vec<AtDevice> {
-        self.0.iter().map(|following| following.place.to_device()).collect()
+        self.0.iter().map(|follower| follower.place.to_device()).collect()
     }
 
     /// Call after the changes have been made, with the intents of [`Copies::at_device`], if they are on record.
-    pub(super) fn follow(&self, device: &Device, intents: Vec<Intent>) {
+    pub(super) fn follow(self, sealed: &dyn Objects, device: &Device, intents: Vec<Intent>) {
         let mut intents = intents.into_iter();
-        for Following { place, after } in &self.0 {
+        for follower in self.0 {
             let intent = intents.next();
-            let mut begun = false;
-            let followed = device.call(|session| {
-                // Nothing has a new marker, unless this was begun before.
-                let unseen = place.is_to_come() && place.is_marked() && !std::mem::replace(&mut begun, true);
-                let found = if unseen { Vec::new() } else { place.find(session)? };
-                agree(session, place, &found, after.as_ref())
-            });
-            // What the HSM refuses it does without. What it could not be asked for is left to whoever sweeps.
-            if matches!(followed, Ok(()) | Err(Failure::Said(_))) {
+            if follower.has_followed(sealed, device) {
                 intent.into_iter().for_each(Intent::done);
             }
+        }
+    }
+}
+
+impl Follower {
+    /// Whether nothing is left to do. Somebody else may have changed the record again, and have looked for the copy
+    /// before it was there or had its names: then it is for this one to follow.
+    fn has_followed(mut self, sealed: &dyn Objects, device: &Device) -> bool {
+        for _ in 0..TURNS {
+            if !self.has_gone(device) {
+                return false;
+            }
+            let Some(after) = self.after else { return true };
+            let now = match sealed.read(self.record) {
+                Ok(record) => Some(marked(self.record, &record.attributes)),
+                Err(StoreError::NotFound) => None,
+                Err(_) => return false,
+            };
+            if now.as_ref().is_some_and(|now| identity::names(now) == identity::names(&after)) {
+                return true;
+            }
+            let Some(place) = Place::of(self.record, &after) else { return true };
+            self = Self { place, after: now, ..self };
+        }
+        false
+    }
+
+    /// One turn: false where the HSM could not be asked, which is left to whoever sweeps.
+    fn has_gone(&self, device: &Device) -> bool {
+        let Self { place, after, .. } = self;
+        let mut begun = false;
+        let gone = device.call(|session| {
+            // Nothing has a new marker, unless this was begun before.
+            let unseen = place.is_to_come() && place.is_marked() && !std::mem::replace(&mut begun, true);
+            let found = if unseen { Vec::new() } else { place.find(session)? };
+            agree(session, place, &found, after.as_ref())?;
+            // A search shows nothing private to somebody whose login was taken.
+            session.check_login()
+        });
+        match gone {
+            Ok(()) => true,
+            // What it refuses it does without.
+            Err(Failure::Said(rv)) => rv.is_refusal(after.is_some()),
+            Err(_) => false,
         }
     }
 }
@@ -89,19 +136,22 @@ pub(super) fn settle(
     record: Option<&Record>,
 ) -> Result<Settled, StoreError> {
     let Some(place) = Place::from_device(key) else { return Ok(Settled::ForGood) };
+    let now = record.and_then(|record| Place::of(record.id, &record.attributes));
     let after = record.map(|record| marked(record.id, &record.attributes));
     let mut seen = false;
     let done = device.call(|session| {
-        let found = place.find(session)?;
+        let mut found = place.find(session)?;
+        if let Some(now) = &now {
+            let renamed = now.find(session)?;
+            found.extend(renamed.into_iter().filter(|object| !found.contains(object)).collect::<Vec<_>>());
+        }
         seen = !found.is_empty();
         agree(session, &place, &found, after.as_ref())?;
-        // A search shows nothing private to somebody whose login was taken.
         session.is_users()
     });
     match done {
-        // What it does not take now it does not take later.
-        Ok(()) | Err(Failure::Said(_)) => {}
-        Err(failure) => return Err(failure.of(device, "C_CreateObject")),
+        Err(Failure::Said(rv)) if rv.is_refusal(after.is_some()) => return Ok(Settled::ForGood),
+        done => done.map_err(|failure| failure.of(device, "C_CreateObject"))?,
     }
     // What the HSM was about to make may come yet, beside what was there or made here.
     Ok(if seen && !place.is_to_come() { Settled::ForGood } else { Settled::ForNow })
@@ -129,12 +179,14 @@ fn agree(
     }
     let names: Template = identity::names(after).split_off(1);
     let rename = |object: &_| session.raw.set_values(session.handle, *object, &names);
-    if place.has_value(after) && (place.is_to_come() || found.iter().all(|object| rename(object).is_ok())) {
+    let renamed = found.iter().map(rename).filter(Result::is_ok).count() == found.len();
+    // Without a marker, one that was there before it was to come may be the HSM's own.
+    if place.has_value(after) && (renamed || place.is_to_come() && !place.is_marked()) {
         return Ok(());
     }
     // What the HSM does not change is made anew.
-    destroy(found)?;
-    create(session, after)
+    create(session, after)?;
+    destroy(found)
 }
 
 fn create(session: &Session, attributes: &Attributes) -> Result<(), Rv> {

@@ -11,7 +11,7 @@ use super::{
         keeper::number,
         raw::{Rv, Template},
     },
-    identity::{is_copied, marked, marked_id, marker},
+    identity::{is_copied, is_marker, marked, marked_id, marker},
 };
 use crate::{Attributes, RecordId, sealed::AtDevice};
 
@@ -118,11 +118,15 @@ impl Place {
         template.extend([(ck::CKA_LABEL, self.label.clone()), (name, self.name.clone())]);
         let mut found = Vec::new();
         for object in session.raw.find(session.handle, &template)? {
-            let value = match session.raw.values(session.handle, object, &[ck::CKA_VALUE]) {
+            let kinds = [ck::CKA_VALUE, ck::CKA_OBJECT_ID];
+            let mut values = match session.raw.values(session.handle, object, &kinds) {
                 Err(Rv(ck::CKR_OBJECT_HANDLE_INVALID)) => continue,
-                values => values?.pop().flatten(),
+                values => values?.into_iter(),
             };
-            if value.and_then(|value| sha256(&value)) == Some(self.digest) {
+            let (value, own) = (values.next().flatten(), values.next().flatten());
+            // A marked one is another record's.
+            let ours = self.kind == Kind::Certificate || !own.is_some_and(|own| is_marker(&own));
+            if ours && value.and_then(|value| sha256(&value)) == Some(self.digest) {
                 found.push(object);
             }
         }
@@ -137,13 +141,13 @@ pub(in crate::pkcs11) fn record_of(key: &AtDevice) -> Option<RecordId> {
 
 /// Copies that have not followed their records yet: none of them is an object of the HSM's own.
 #[derive(Debug, Default)]
-pub(in crate::pkcs11) struct Pending {
+pub(in crate::pkcs11) struct Unsettled {
     marked: HashSet<RecordId>,
     /// Certificates and other data, by their digests.
     others: HashSet<(bool, [u8; 32])>,
 }
 
-impl Pending {
+impl Unsettled {
     /// Passes over what is no copy.
     pub(in crate::pkcs11) fn add(&mut self, key: &AtDevice) {
         match Place::from_device(key) {

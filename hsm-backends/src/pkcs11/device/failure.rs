@@ -22,7 +22,7 @@ pub(in crate::pkcs11) enum Failure {
     LoggedOut,
     /// The process ends.
     Ended,
-    /// The application is logged in to the device itself, and the device does not judge a PIN while it is.
+    /// The application uses the device itself, and the device does not judge a PIN while it does.
     Foreign,
 }
 
@@ -72,6 +72,12 @@ impl Rv {
         )
     }
 
+    /// Whether a device has refused to make something, or to destroy it, and would again. One that is away, or has no
+    /// session left, has refused nothing.
+    pub(in crate::pkcs11) fn is_refusal(self, makes: bool) -> bool {
+        self.lost().is_none() && self.0 != ck::CKR_SESSION_COUNT && (makes || !self.may_be_lost())
+    }
+
     /// The session was none before the call: the device has not begun.
     pub(super) fn did_nothing(self) -> bool {
         matches!(self.0, ck::CKR_SESSION_HANDLE_INVALID | ck::CKR_CRYPTOKI_NOT_INITIALIZED)
@@ -107,8 +113,8 @@ impl Failure {
             Self::LoggedOut => return StoreError::TokenReplaced,
             Self::Foreign => {
                 return StoreError::Device(format!(
-                    "{}: the application is logged in to this token itself, so that the HSM does not judge the PIN; run \
-                     `trellis key list` for this token once, or log in here before the application logs in there",
+                    "{}: the application uses this token itself, so that the HSM cannot be made to judge the PIN; run \
+                     `trellis key list` for this token once, or log in here before the application does",
                     device.name()
                 ));
             }

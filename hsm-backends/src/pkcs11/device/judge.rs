@@ -17,7 +17,7 @@ use crate::{Pin, Role};
 const SIGNATURE_LEN: usize = 64;
 
 impl Device {
-    /// A login of ours steps aside for that long; beside an application's own, the PIN is given for one use of a key. Call
+    /// A login of ours steps aside meanwhile; beside an application's own, the PIN is given for one use of a key. Call
     /// with the turn of [`Device::logins`], after [`Device::log_in`].
     pub(in crate::pkcs11) fn judge_again(&self, pin: &Pin) -> Result<(), Failure> {
         self.call(Session::check_login)?;

@@ -20,13 +20,13 @@ pub(super) const SOFTHSM: &str = "SoftHSM";
 /// Tries of what may meet the file half written each time that the library begins anew.
 pub(super) const TRIES_OF_SOFTHSM: u32 = 10;
 /// Tries of what is read again at each call.
-const LOOKS: u32 = 40;
+const READS: u32 = 40;
 
 /// Asks again for what is answered while another process writes the token's file. Not for what takes a PIN: another
 /// HSM may have judged it.
 pub(super) fn patiently<T>(mut f: impl FnMut() -> Result<T, Rv>) -> Result<T, Rv> {
     let passing = |rv: &Rv| matches!(rv.0, ck::CKR_GENERAL_ERROR | ck::CKR_FUNCTION_FAILED);
-    for _ in 1..LOOKS {
+    for _ in 1..READS {
         match f() {
             Err(rv) if passing(&rv) => std::thread::sleep(PAUSES.0),
             done => return done,
@@ -57,7 +57,7 @@ pub(super) fn give(
     let public = |state| matches!(state, ck::CKS_RO_PUBLIC_SESSION | ck::CKS_RW_PUBLIC_SESSION);
     let nobody = raw.session_state(session).is_ok_and(public);
     let mut outcome = raw.login(session, user, pin.expose());
-    for _ in 1..LOOKS {
+    for _ in 1..READS {
         if !softhsm || outcome != Err(Rv(ck::CKR_GENERAL_ERROR)) {
             break;
         }
@@ -101,37 +101,43 @@ impl Device {
         mut judge: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut refused = role == Role::User;
-        for _ in 1..TRIES_OF_SOFTHSM {
+        for _ in 0..TRIES_OF_SOFTHSM {
             let outcome = judge();
             let Err(Failure::Said(rv)) = outcome else { return outcome };
-            let by_memory = || rv.0 == ck::CKR_PIN_INCORRECT && self.has_memory();
-            let stuck = || self.at_slot(|raw, _| Ok(self.is_stuck(raw, rv))).unwrap_or(false);
-            if by_memory() && !std::mem::replace(&mut refused, true) || stuck() {
-                self.begin_anew()?;
-            } else {
+            if !self.state().softhsm {
                 return outcome;
             }
+            let by_memory = || rv.0 == ck::CKR_PIN_INCORRECT && self.library.is_ours();
+            let stuck = || self.at_slot(|raw, _| Ok(self.is_stuck(raw, rv))).unwrap_or(false);
+            if by_memory() && !std::mem::replace(&mut refused, true) {
+                self.begin_anew()?;
+            } else if !stuck() {
+                return outcome;
+            } else if self.library.is_ours() {
+                self.begin_anew()?;
+            } else {
+                break;
+            }
         }
-        judge()
+        // It has judged nothing, and no try is to count.
+        Err(Rv(ck::CKR_DEVICE_ERROR).into())
     }
 
-    /// Whether the PIN of a login of ours is still right, by what the device says now. Call with the turn of
-    /// [`Device::logins`].
-    pub(in crate::pkcs11) fn judges_still(&self) -> Result<bool, Failure> {
-        if !self.has_memory() {
-            return Ok(true);
+    /// Whether the PIN of a login of ours is still right, by what the device says now. `None` of a SoftHSM that the
+    /// application has initialised: it cannot be asked. Call with the turn of [`Device::logins`].
+    pub(in crate::pkcs11) fn judges_still(&self) -> Result<Option<bool>, Failure> {
+        if !self.state().softhsm {
+            return Ok(Some(true));
+        }
+        if !self.library.is_ours() {
+            return Ok(None);
         }
         self.begin_anew()?;
         match self.call(Session::check_login) {
-            Ok(()) => Ok(true),
-            Err(Failure::LoggedOut) => Ok(false),
+            Ok(()) => Ok(Some(true)),
+            Err(Failure::LoggedOut) => Ok(Some(false)),
             Err(failure) => Err(failure),
         }
-    }
-
-    /// Whether it may judge by a PIN of before, and can be made to forget it.
-    fn has_memory(&self) -> bool {
-        self.state().softhsm && self.library.is_ours()
     }
 
     fn begin_anew(&self) -> Result<(), Failure> {

@@ -66,8 +66,8 @@ impl ForeignObjects {
         self.private
     }
 
-    /// The ids of the objects that match, in the HSM's order. `is_ours` says of a key, by class, key type, CKA_ID and
-    /// public key, whether it has a record of ours already.
+    /// The ids of the objects that match, in the HSM's order. `is_ours` says of an object, by its attributes,
+    /// whether it has a record of ours already.
     pub(super) fn find(
         &self,
         template: &Attributes,
@@ -188,7 +188,7 @@ impl ForeignObjects {
             }
             self.refresh(&Attributes::new())?;
         }
-        Err(StoreError::Busy)
+        Err(StoreError::Device(format!("{}: the login is lost again and again", self.device.name())))
     }
 
     /// Reads what the HSM has of what is asked for. Objects keep their version for as long as they look the same.
