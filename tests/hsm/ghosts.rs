@@ -72,11 +72,15 @@ fn named(name: &str) -> Template {
     Template::new().number(CKA_CLASS, CKO_DATA).label(name)
 }
 
-/// Makes a private data object, marked by the store or with a CKA_OBJECT_ID of its own.
-fn create(p11: &Raw, session: CK_SESSION_HANDLE, name: &str, own: bool) -> CK_OBJECT_HANDLE {
+/// DER of CKA_OBJECT_ID: none, so that the store marks the copy; one; and one of the arc that the store takes its own from,
+/// 2.25 (ITU-T X.667).
+const OBJECT_IDS: [&[u8]; 3] = [&[], &[0x06, 0x01, 0x2A], &[0x06, 0x03, 0x69, 0x81, 0x00]];
+
+/// Makes a private data object.
+fn create(p11: &Raw, session: CK_SESSION_HANDLE, name: &str, own: &[u8]) -> CK_OBJECT_HANDLE {
     let template =
         named(name).flag(CKA_TOKEN, true).flag(CKA_PRIVATE, true).bytes(CKA_VALUE, name.as_bytes());
-    let template = if own { template.bytes(CKA_OBJECT_ID, &[0x06, 0x01, 0x2A]) } else { template };
+    let template = if own.is_empty() { template } else { template.bytes(CKA_OBJECT_ID, own) };
     p11.create(session, &template).unwrap()
 }
 
@@ -132,7 +136,7 @@ isolated! {
         let valve = Valve::new(place);
         let p11 = place.load();
         let session = p11.user_session();
-        for own in [false, true] {
+        for own in OBJECT_IDS {
             for name in ["stays", "goes"] {
                 create(&p11, session, name, own);
             }
@@ -174,7 +178,7 @@ isolated! {
         let valve = Valve::new(place);
         let p11 = place.load();
         let session = p11.user_session();
-        for own in [false, true] {
+        for own in OBJECT_IDS {
             let creating = held((&valve, &p11), CREATE_OBJECT, &|session| {
                 create(&p11, session, "short-lived", own);
             });
@@ -199,7 +203,7 @@ isolated! {
         std::fs::write(place.config(), text).unwrap();
         let p11 = place.load();
         let session = p11.user_session();
-        create(&p11, session, "first", true);
+        create(&p11, session, "first", OBJECT_IDS[1]);
         let softhsm = Vendor::load(&library);
         let log_out = || assert_eq!(softhsm.logout(softhsm.open()), CKR_OK);
         log_out();

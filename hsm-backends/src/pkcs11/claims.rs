@@ -78,11 +78,12 @@ impl Claims<'_> {
             return Ok(true);
         }
         if let Some(id) = copies::marked_id(attributes) {
-            return match self.sealed.read(id) {
-                Ok(record) => Ok(copies::record_identity(&record) == copies::identity(attributes)),
-                Err(StoreError::NotFound) => Ok(false),
-                Err(error) => Err(error),
-            };
+            match self.sealed.read(id) {
+                Ok(record) => return Ok(copies::record_identity(&record) == copies::identity(attributes)),
+                // An application may give such a CKA_OBJECT_ID to an object of its own.
+                Err(StoreError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
         }
         let Some(identity) = copies::identity(attributes) else { return self.has_key(attributes) };
         let copied = if identity.0 == ck::CKO_CERTIFICATE { &self.certificates } else { &self.data };

@@ -240,6 +240,9 @@ fn is_as_well(class: ObjectClass, object: impl Fn(&str) -> Attributes) {
     }
     assert!(!there("second"));
     assert_eq!(vault.find(&Attributes::new()).unwrap(), []);
+    let sql = rusqlite::Connection::open(hsm.records().join("token.db")).unwrap();
+    let left: i64 = sql.query_row("SELECT count(*) FROM intent", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0, "all has been followed");
     drop(session);
     std::mem::forget(library);
     // Where nothing may be in the HSM, nothing is.

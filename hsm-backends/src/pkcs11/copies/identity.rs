@@ -56,11 +56,7 @@ pub(in crate::pkcs11) fn marked_id(attributes: &Attributes) -> Option<RecordId> 
 const MARKED: u8 = 0x69;
 
 fn is_marked(attributes: &Attributes) -> bool {
-    attributes.bytes(ck::CKA_OBJECT_ID).is_some_and(is_marker)
-}
-
-pub(super) fn is_marker(object_id: &[u8]) -> bool {
-    matches!(object_id, [0x06, _, MARKED, ..])
+    matches!(attributes.bytes(ck::CKA_OBJECT_ID), Some([0x06, _, MARKED, ..]))
 }
 
 /// By what an object of the HSM is told to be the copy of a record, given the record's attributes with

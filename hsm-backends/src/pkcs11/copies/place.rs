@@ -11,7 +11,7 @@ use super::{
         keeper::number,
         raw::{Rv, Template},
     },
-    identity::{is_copied, is_marker, marked, marked_id, marker},
+    identity::{is_copied, marked, marked_id, marker},
 };
 use crate::{Attributes, RecordId, sealed::AtDevice};
 
@@ -40,7 +40,7 @@ pub(super) struct Place {
     label: Vec<u8>,
     /// CKA_ID of a certificate, CKA_APPLICATION of data.
     name: Vec<u8>,
-    /// SHA-256 of CKA_VALUE.
+    /// SHA-256 of CKA_VALUE; of data with a CKA_OBJECT_ID of its own, of both.
     digest: [u8; 32],
 }
 
@@ -55,7 +55,7 @@ impl Place {
         };
         let bytes = |kind| attributes.bytes(kind).unwrap_or_default().to_vec();
         let name = bytes(if kind == Kind::Certificate { ck::CKA_ID } else { ck::CKA_APPLICATION });
-        let digest = digest_of(&attributes)?;
+        let digest = kind.digest_of(&attributes)?;
         is_copied(&attributes).then(|| Self {
             record,
             kind,
@@ -79,7 +79,7 @@ impl Place {
     }
 
     pub(super) fn has_value(&self, attributes: &Attributes) -> bool {
-        digest_of(attributes) == Some(self.digest)
+        self.kind.digest_of(attributes) == Some(self.digest)
     }
 
     pub(super) fn to_device(&self) -> AtDevice {
@@ -124,9 +124,8 @@ impl Place {
                 values => values?.into_iter(),
             };
             let (value, own) = (values.next().flatten(), values.next().flatten());
-            // A marked one is another record's.
-            let ours = self.kind == Kind::Certificate || !own.is_some_and(|own| is_marker(&own));
-            if ours && value.and_then(|value| sha256(&value)) == Some(self.digest) {
+            let digest = self.kind.digest(&value.unwrap_or_default(), &own.unwrap_or_default());
+            if digest == Some(self.digest) {
                 found.push(object);
             }
         }
@@ -158,19 +157,29 @@ impl Unsettled {
     }
 
     pub(in crate::pkcs11) fn has(&self, attributes: &Attributes) -> bool {
-        if let Some(record) = marked_id(attributes) {
-            return self.marked.contains(&record);
+        if marked_id(attributes).is_some_and(|record| self.marked.contains(&record)) {
+            return true;
         }
         let certificate = attributes.ulong(ck::CKA_CLASS) == Some(ck::CKO_CERTIFICATE);
+        let kind = if certificate { Kind::Certificate } else { Kind::Data };
         let pending = |digest| self.others.contains(&(certificate, digest));
-        !self.others.is_empty() && is_copied(attributes) && digest_of(attributes).is_some_and(pending)
+        !self.others.is_empty() && is_copied(attributes) && kind.digest_of(attributes).is_some_and(pending)
     }
 }
 
-fn digest_of(attributes: &Attributes) -> Option<[u8; 32]> {
-    sha256(attributes.bytes(ck::CKA_VALUE)?)
-}
+impl Kind {
+    fn digest_of(self, attributes: &Attributes) -> Option<[u8; 32]> {
+        let bytes = |kind| attributes.bytes(kind).unwrap_or_default();
+        self.digest(bytes(ck::CKA_VALUE), bytes(ck::CKA_OBJECT_ID))
+    }
 
-fn sha256(bytes: &[u8]) -> Option<[u8; 32]> {
-    Hash::Sha256.digest(bytes).ok()?.try_into().ok()
+    fn digest(self, value: &[u8], object_id: &[u8]) -> Option<[u8; 32]> {
+        let digest = match self {
+            Self::Certificate | Self::MarkedData => Hash::Sha256.digest(value),
+            Self::Data => {
+                Hash::Sha256.digest(&[&(object_id.len() as u64).to_be_bytes(), object_id, value].concat())
+            }
+        };
+        digest.ok()?.try_into().ok()
+    }
 }
