@@ -79,7 +79,7 @@ impl Claims<'_> {
         }
         if let Some(id) = copies::marked_id(attributes) {
             match self.sealed.read(id) {
-                Ok(record) => return Ok(copies::record_identity(&record) == copies::identity(attributes)),
+                Ok(record) => return Ok(copies::is_copy_of(&record, attributes)),
                 // An application may give such a CKA_OBJECT_ID to an object of its own.
                 Err(StoreError::NotFound) => {}
                 Err(error) => return Err(error),

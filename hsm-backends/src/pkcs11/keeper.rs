@@ -161,7 +161,7 @@ impl HsmKeeper {
             return Ok(None);
         }
         // One that is not the last one that was judged was set by other means, or the HSM goes by one of before.
-        if how == LoggedIn::Judged {
+        if how == LoggedIn::Judged || self.device.is_login_ours() {
             let failed = |failure: Failure| failure.of(&self.device, "C_Login");
             match self.device.judges_still().map_err(failed)? {
                 Some(true) => {}

@@ -262,10 +262,17 @@ impl Objects for Public {
         let copies = Copies::of(&changes, self.sealed.public(), |_| false)?;
         let key_of = |id| Ok(self.sealed.keeper().open_key(id));
         // Without a login no key in the HSM is to be seen.
-        let write = |changes, _: &[_]| self.sealed.public().commit(changes).map(|()| Vec::new());
-        changes::commit(self.sealed.public(), &self.foreign, changes, key_of, write)?;
-        copies.follow(self.sealed.public(), &self.device, Vec::new());
-        Ok(())
+        let mut written = false;
+        let write = |changes, _: &[_]| {
+            self.sealed.public().commit(changes)?;
+            written = true;
+            Ok(Vec::new())
+        };
+        let done = changes::commit(self.sealed.public(), &self.foreign, changes, key_of, write);
+        if written {
+            copies.follow(self.sealed.public(), &self.device, Vec::new());
+        }
+        done
     }
 }
 

@@ -99,7 +99,7 @@ impl Intent {
 
     /// The device may do yet what it was asked for: somebody is to look again, after as long as that has lasted already.
     fn put_off(self, since: i64, now: i64) {
-        let due = now + (now - since).max(1);
+        let due = now + (now - since).clamp(1, LATE);
         let _ = self.pool.enter().write_lazily(|transaction| {
             transaction
                 .prepare_cached("UPDATE intent SET since = ?1, due = ?2 WHERE id = ?3")?

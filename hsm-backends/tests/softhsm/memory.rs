@@ -122,6 +122,22 @@ fn a_pin_of_before_is_none_when_another_process_has_set_one() {
 }
 
 #[test]
+fn a_pin_of_before_is_none_for_a_vault_that_is_open() {
+    let hsm = SoftHsm::passing_through();
+    let store = hsm.open();
+    let vault = store.unlock(Role::User, &hsm.user_pin()).unwrap();
+    copy(&hsm, THIRD);
+    let other = hsm.at(THIRD, SoftHsm::by_label("conformance"));
+    let (new, so) = (Pin::presented(b"changed"), other.unlock(Role::SecurityOfficer, &hsm.so_pin()).unwrap());
+    other.admin().unwrap().init_pin(&*so, &new).unwrap();
+    // This process's SoftHSM takes it still.
+    assert_eq!(vault.verify_pin(&hsm.user_pin()), Err(StoreError::PinIncorrect));
+    drop(vault);
+    drop(store.unlock(Role::User, &new).unwrap());
+    assert_eq!(store.unlock(Role::User, &hsm.user_pin()).unwrap_err(), StoreError::PinIncorrect);
+}
+
+#[test]
 fn an_application_that_has_initialised_softhsm_is_not_in_its_way() {
     let hsm = SoftHsm::passing_through();
     drop(hsm.open().unlock(Role::User, &hsm.user_pin()).unwrap());

@@ -257,6 +257,42 @@ fn is_as_well(class: ObjectClass, object: impl Fn(&str) -> Attributes) {
     std::mem::forget(library);
 }
 
+#[test]
+fn data_of_one_kind_in_the_hsm_and_on_record_is_told_apart() {
+    // An identifier of the arc that the store takes markers from names a kind of data, as any other does.
+    let kind = [0x06, 0x03, 0x69, 0x81, 0x00];
+    let hsm = SoftHsm::passing_through();
+    let store = hsm.open();
+    let vault = store.unlock(hsm_backends::Role::User, &hsm.user_pin()).unwrap();
+    let (library, session) = elsewhere(&hsm);
+    for name in ["theirs", "another"] {
+        let attributes = [
+            Attribute::Class(ObjectClass::DATA),
+            Attribute::Token(true),
+            Attribute::Label(name.into()),
+            Attribute::ObjectId(kind.to_vec()),
+            Attribute::Value(b"value".to_vec()),
+        ];
+        session.create_object(&attributes).unwrap();
+    }
+    let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
+    let attributes = [
+        (ck::CKA_CLASS, Value::Ulong(ck::CKO_DATA)),
+        (ck::CKA_LABEL, bytes(b"ours")),
+        (ck::CKA_OBJECT_ID, bytes(&kind)),
+        (ck::CKA_VALUE, bytes(b"value")),
+    ];
+    let id = RecordId::random().unwrap();
+    let attributes: Attributes = attributes.into_iter().collect();
+    vault.commit(vec![Change::Create { id, attributes, secret: None }]).unwrap();
+    let found = || vault.find(&Attributes::new()).unwrap().len();
+    assert_eq!((found(), labels(&session).len()), (3, 4), "beside them the HSM has our AES key");
+    vault.commit(vec![Change::Destroy { id }]).unwrap();
+    assert_eq!((found(), labels(&session).len()), (2, 3));
+    drop(session);
+    std::mem::forget(library);
+}
+
 /// A P-256 pair of somebody else's, whose private half wants a login for each use.
 fn guarded_pair(session: &Session, label: &str, id: &[u8]) {
     let names = vec![Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(id.to_vec())];

@@ -68,16 +68,19 @@ pub(in crate::pkcs11) fn identity(attributes: &Attributes) -> Option<(u64, Vec<u
     if class == ck::CKO_CERTIFICATE {
         return Some((class, value.to_vec()));
     }
-    if is_marked(attributes) {
-        return Some((class, attributes.bytes(ck::CKA_OBJECT_ID)?.to_vec()));
-    }
     let mut identity = value.to_vec();
-    for kind in [ck::CKA_LABEL, ck::CKA_APPLICATION] {
+    for kind in [ck::CKA_LABEL, ck::CKA_APPLICATION, ck::CKA_OBJECT_ID] {
         let name = attributes.bytes(kind).unwrap_or_default();
         identity.extend(number(name.len() as u64));
         identity.extend(name);
     }
     Some((class, identity))
+}
+
+/// Whether an object with a marker is the copy of the record that the marker names.
+pub(in crate::pkcs11) fn is_copy_of(record: &Record, attributes: &Attributes) -> bool {
+    let marked = marked(record.id, &record.attributes);
+    marked.bytes(ck::CKA_OBJECT_ID) == attributes.bytes(ck::CKA_OBJECT_ID)
 }
 
 /// The identity of a record's copy.

@@ -7,10 +7,12 @@
 mod identity;
 mod place;
 
+use std::cell::Cell;
+
 use cryptoki_sys as ck;
 
 use super::{
-    device::{Device, Failure, Session},
+    device::{Device, Session},
     raw::{Rv, Template},
 };
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
 use identity::{kinds, marked};
 use place::Place;
 
-pub(super) use identity::{identity, marked_id, record_identity};
+pub(super) use identity::{identity, is_copy_of, marked_id, record_identity};
 pub(super) use place::{Unsettled, record_of};
 
 /// How often a record may change again while its copy follows it.
@@ -108,24 +110,19 @@ impl Follower {
         false
     }
 
-    /// One turn: false where the HSM could not be asked, which is left to whoever sweeps.
+    /// One turn: false where the HSM could not do it now, which is left to whoever sweeps.
     fn has_gone(&self, device: &Device) -> bool {
         let Self { place, after, .. } = self;
-        let mut begun = false;
+        let (mut begun, tries) = (false, Tries::default());
         let gone = device.call(|session| {
             // Nothing has a new marker, unless this was begun before.
             let unseen = place.is_to_come() && place.is_marked() && !std::mem::replace(&mut begun, true);
             let found = if unseen { Vec::new() } else { place.find(session)? };
-            agree(session, place, &found, after.as_ref())?;
+            agree(session, place, &found, after.as_ref(), &tries)?;
             // A search shows nothing private to somebody whose login was taken.
             session.check_login()
         });
-        match gone {
-            Ok(()) => true,
-            // What it refuses it does without.
-            Err(Failure::Said(rv)) => rv.is_refusal(after.is_some()),
-            Err(_) => false,
-        }
+        gone.is_ok() || tries.is_refused()
     }
 }
 
@@ -138,7 +135,7 @@ pub(super) fn settle(
     let Some(place) = Place::from_device(key) else { return Ok(Settled::ForGood) };
     let now = record.and_then(|record| Place::of(record.id, &record.attributes));
     let after = record.map(|record| marked(record.id, &record.attributes));
-    let mut seen = false;
+    let (mut seen, tries) = (false, Tries::default());
     let done = device.call(|session| {
         let mut found = place.find(session)?;
         if let Some(now) = &now {
@@ -146,15 +143,31 @@ pub(super) fn settle(
             found.extend(renamed.into_iter().filter(|object| !found.contains(object)).collect::<Vec<_>>());
         }
         seen = !found.is_empty();
-        agree(session, &place, &found, after.as_ref())?;
+        agree(session, &place, &found, after.as_ref(), &tries)?;
         session.is_users()
     });
     match done {
-        Err(Failure::Said(rv)) if rv.is_refusal(after.is_some()) => return Ok(Settled::ForGood),
+        Err(_) if tries.is_refused() => return Ok(Settled::ForGood),
         done => done.map_err(|failure| failure.of(device, "C_CreateObject"))?,
     }
     // What the HSM was about to make may come yet, beside what was there or made here.
     Ok(if seen && !place.is_to_come() { Settled::ForGood } else { Settled::ForNow })
+}
+
+/// What was done so far by a call that may be made again.
+#[derive(Debug, Default)]
+struct Tries {
+    /// What was there is destroyed, for another in its place.
+    cleared: Cell<bool>,
+    /// The HSM's last answer to C_CreateObject, where that was no success.
+    refusal: Cell<Option<Rv>>,
+}
+
+impl Tries {
+    /// What an HSM refuses to take it does without.
+    fn is_refused(&self) -> bool {
+        self.refusal.get().is_some_and(Rv::is_refusal)
+    }
 }
 
 /// Makes what was found of a copy agree with what is to be there.
@@ -163,14 +176,25 @@ fn agree(
     place: &Place,
     mut found: &[ck::CK_OBJECT_HANDLE],
     after: Option<&Attributes>,
+    tries: &Tries,
 ) -> Result<(), Rv> {
+    tries.refusal.set(None);
     let destroy = |objects: &[ck::CK_OBJECT_HANDLE]| {
-        objects.iter().try_for_each(|object| session.raw.destroy(session.handle, *object))
+        objects.iter().try_for_each(|object| match session.raw.destroy(session.handle, *object) {
+            // Somebody else was faster.
+            Err(Rv(ck::CKR_OBJECT_HANDLE_INVALID)) => Ok(()),
+            destroyed => destroyed,
+        })
+    };
+    let make = |after| {
+        let made = create(session, after);
+        tries.refusal.set(made.err());
+        made
     };
     let Some(after) = after else { return destroy(found) };
     let Some((_, surplus)) = found.split_first() else {
         // Where the HSM has none it was not to have one, or has not taken it.
-        return if place.is_to_come() { create(session, after) } else { Ok(()) };
+        return if place.is_to_come() || tries.cleared.get() { make(after) } else { Ok(()) };
     };
     if place.is_marked() {
         // Of those that were begun for one record one is enough.
@@ -185,8 +209,9 @@ fn agree(
         return Ok(());
     }
     // What the HSM does not change is made anew.
-    create(session, after)?;
-    destroy(found)
+    destroy(found)?;
+    tries.cleared.set(true);
+    make(after)
 }
 
 fn create(session: &Session, attributes: &Attributes) -> Result<(), Rv> {

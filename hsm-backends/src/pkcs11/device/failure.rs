@@ -72,10 +72,9 @@ impl Rv {
         )
     }
 
-    /// Whether a device has refused to make something, or to destroy it, and would again. One that is away, or has no
-    /// session left, has refused nothing.
-    pub(in crate::pkcs11) fn is_refusal(self, makes: bool) -> bool {
-        self.lost().is_none() && self.0 != ck::CKR_SESSION_COUNT && (makes || !self.may_be_lost())
+    /// Whether this answer to C_CreateObject would come again. A device that is away has refused nothing.
+    pub(in crate::pkcs11) fn is_refusal(self) -> bool {
+        self.lost().is_none()
     }
 
     /// The session was none before the call: the device has not begun.
@@ -114,7 +113,7 @@ impl Failure {
             Self::Foreign => {
                 return StoreError::Device(format!(
                     "{}: the application uses this token itself, so that the HSM cannot be made to judge the PIN; run \
-                     `trellis key list` for this token once, or log in here before the application does",
+                     `trellis key list` for this token once",
                     device.name()
                 ));
             }

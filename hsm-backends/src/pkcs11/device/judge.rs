@@ -28,7 +28,8 @@ impl Device {
         Ok(judged.ok_or(Failure::Foreign)??)
     }
 
-    fn is_login_ours(&self) -> bool {
+    /// Whether it was we who logged in.
+    pub(in crate::pkcs11) fn is_login_ours(&self) -> bool {
         self.state().login.as_ref().is_some_and(|login| login.ours)
     }
 
