@@ -16,7 +16,7 @@ use super::{
     raw::{Rv, Template},
 };
 use crate::{
-    Attributes, Change, Objects, Record, RecordId, StoreError,
+    Attributes, Change, Objects, Record, StoreError,
     sealed::{AtDevice, Intent, Settled},
 };
 use identity::{kinds, marked};
@@ -35,7 +35,6 @@ pub(super) struct Copies(Vec<Follower>);
 /// A copy, and what becomes of it.
 #[derive(Debug)]
 struct Follower {
-    record: RecordId,
     place: Place,
     after: Option<Attributes>,
 }
@@ -55,17 +54,17 @@ impl Copies {
         };
         let mut all = Vec::new();
         for change in changes {
-            let (record, place, after) = match change {
+            let (place, after) = match change {
                 Change::Create { id, attributes, secret: None }
                     if attributes.ulong(ck::CKA_CLASS).is_some_and(&creates) =>
                 {
-                    (*id, Place::to_come(*id, attributes), Some(marked(*id, attributes)))
+                    (Place::to_come(*id, attributes), Some(marked(*id, attributes)))
                 }
                 Change::Create { .. } => continue,
-                Change::Update { id, attributes, .. } => (*id, before(*id)?, Some(marked(*id, attributes))),
-                Change::Destroy { id } => (*id, before(*id)?, None),
+                Change::Update { id, attributes, .. } => (before(*id)?, Some(marked(*id, attributes))),
+                Change::Destroy { id } => (before(*id)?, None),
             };
-            all.extend(place.map(|place| Follower { record, place, after }));
+            all.extend(place.map(|place| Follower { place, after }));
         }
         Ok(Self(all))
     }
@@ -96,23 +95,24 @@ impl Follower {
                 return false;
             }
             let Some(after) = self.after else { return true };
-            let now = match sealed.read(self.record) {
-                Ok(record) => Some(marked(self.record, &record.attributes)),
+            let record = self.place.record();
+            let now = match sealed.read(record) {
+                Ok(found) => Some(marked(record, &found.attributes)),
                 Err(StoreError::NotFound) => None,
                 Err(_) => return false,
             };
             if now.as_ref().is_some_and(|now| identity::names(now) == identity::names(&after)) {
                 return true;
             }
-            let Some(place) = Place::of(self.record, &after) else { return true };
-            self = Self { place, after: now, ..self };
+            let Some(place) = Place::of(record, &after) else { return true };
+            self = Self { place, after: now };
         }
         false
     }
 
     /// One turn: false where the HSM could not do it now, which is left to whoever sweeps.
     fn has_gone(&self, device: &Device) -> bool {
-        let Self { place, after, .. } = self;
+        let Self { place, after } = self;
         let (mut begun, tries) = (false, Tries::default());
         let gone = device.call(|session| {
             // Nothing has a new marker, unless this was begun before.

@@ -47,6 +47,9 @@ pub(super) struct Place {
 impl Place {
     /// `None` for what the HSM has no copies of.
     pub(super) fn of(record: RecordId, attributes: &Attributes) -> Option<Self> {
+        if !is_copied(attributes) {
+            return None;
+        }
         let attributes = marked(record, attributes);
         let kind = match attributes.ulong(ck::CKA_CLASS)? {
             ck::CKO_CERTIFICATE => Kind::Certificate,
@@ -56,18 +59,15 @@ impl Place {
         let bytes = |kind| attributes.bytes(kind).unwrap_or_default().to_vec();
         let name = bytes(if kind == Kind::Certificate { ck::CKA_ID } else { ck::CKA_APPLICATION });
         let digest = kind.digest_of(&attributes)?;
-        is_copied(&attributes).then(|| Self {
-            record,
-            kind,
-            to_come: false,
-            label: bytes(ck::CKA_LABEL),
-            name,
-            digest,
-        })
+        Some(Self { record, kind, to_come: false, label: bytes(ck::CKA_LABEL), name, digest })
     }
 
     pub(super) fn to_come(record: RecordId, attributes: &Attributes) -> Option<Self> {
         Some(Self { to_come: true, ..Self::of(record, attributes)? })
+    }
+
+    pub(super) fn record(&self) -> RecordId {
+        self.record
     }
 
     pub(super) fn is_to_come(&self) -> bool {
